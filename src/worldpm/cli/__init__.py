@@ -1,0 +1,1 @@
+"""The command line: verbs, each importing its stage inside itself."""

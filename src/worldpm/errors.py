@@ -1,0 +1,39 @@
+"""The errors a user can cause, each with the exit code the command line ends with.
+
+Raise a `WorldPMError` for what the user did, `assert` for what we did. A message says what is
+wrong, where, and what to do about it, in one sentence.
+"""
+
+
+class WorldPMError(Exception):
+    """Something the user can mend; shown as one message, without a traceback (exit code 1)."""
+
+    exit_code = 1
+
+
+class DataError(WorldPMError):
+    """A file or row that cannot be read; the message names the file and the line or row."""
+
+
+class ConfigError(WorldPMError):
+    """A setting that is unknown, missing or out of range; the message names its key."""
+
+
+class CheckpointError(WorldPMError):
+    """A model folder that is incomplete, unsafe or of an unsupported shape."""
+
+
+class OutputExistsError(WorldPMError):
+    """An output is already there and `--force` was not given."""
+
+
+class GateError(WorldPMError):
+    """The work ran to its end, but a gate that the user set failed (exit code 3)."""
+
+    exit_code = 3
+
+
+class InterruptedRunError(WorldPMError):
+    """Stopped by a signal after saving; the same command with `--resume` goes on (exit code 75)."""
+
+    exit_code = 75

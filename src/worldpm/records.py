@@ -1,0 +1,123 @@
+"""The records that every stage speaks: frozen, slotted, and without any behaviour of a stage.
+
+    Thread ──pairs──> Comparison ──tokens, model──> Score
+
+A comparison of one prompt with two replies, the first known to be better:
+
+>>> prompt = (Message("user", "Tips for better sleep?"),)
+>>> replies = ((Message("assistant", "Keep regular hours."),), (Message("assistant", "No."),))
+>>> Comparison("1", "example", None, prompt, replies, (Edge(0, 1),)).conversations()[1][-1].content
+'No.'
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+Conversation = tuple[Message, ...]
+"""Messages in order, so that prompt + reply is tuple addition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One post of a forum thread, its text already in Markdown.
+
+    `votes` is the forum's own net count. The paper's score adds one for the answer the asker
+    accepted (appendix A.2); both numbers are kept, see `score`.
+    """
+
+    id: str
+    parent: str | None
+    author: str | None
+    created: str | None
+    text: str
+    votes: int
+    accepted: bool = False
+    url: str | None = None
+    up: int | None = None
+    down: int | None = None
+
+    @property
+    def score(self) -> int:
+        """Net votes, plus one if accepted (WorldPM, appendix A.2)."""
+        return self.votes + int(self.accepted)
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A question (`posts[0]`) and its answers, with what attribution needs."""
+
+    id: str
+    source: str
+    title: str
+    tags: tuple[str, ...]
+    posts: tuple[Post, ...]
+    url: str | None
+    license: str | None
+
+    @property
+    def question(self) -> Post:
+        """The post that opens the thread."""
+        return self.posts[0]
+
+    @property
+    def answers(self) -> tuple[Post, ...]:
+        """The posts that reply to the question itself."""
+        return tuple(post for post in self.posts[1:] if post.parent == self.posts[0].id)
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Reply number `winner` is known to beat reply number `loser`.
+
+    `margin` is the difference in the source's own units (votes, rating); `weight` multiplies the
+    edge's loss.
+    """
+
+    winner: int
+    loser: int
+    margin: float | None = None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One prompt, K >= 1 replies, and which reply is known to beat which.
+
+    A tie is an absent edge. One reply and no edge is plain scoring.
+    """
+
+    id: str
+    source: str
+    subset: str | None
+    prompt: Conversation
+    replies: tuple[Conversation, ...]
+    better: tuple[Edge, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def conversations(self) -> tuple[Conversation, ...]:
+        """The K whole conversations, prompt + reply."""
+        return tuple(self.prompt + reply for reply in self.replies)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A reply's score in log-odds units: sigmoid(a - b) is the modelled P(a beats b)."""
+
+    value: float
+    num_tokens: int
+
+
+ScoreFn = Callable[[Sequence[Comparison]], Sequence[Sequence[float]]]
+"""What evaluation and serving take: K scores for each comparison, in order."""

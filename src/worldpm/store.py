@@ -1,0 +1,352 @@
+"""Records at rest: folders of Parquet with a manifest, and JSON lines. Streamed both ways.
+
+    records -> ArtifactWriter -> FOLDER/{part}.parquet + FOLDER/manifest.json
+    FOLDER -> read_artifact -> records
+
+The folder appears whole or not at all: parts are written beside it under a temporary name, the
+manifest last, and the finished folder is renamed into place. One Parquet row is one record, so
+pyarrow, polars, DuckDB and `datasets` read it with no code of ours.
+"""
+
+import datetime
+import hashlib
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from worldpm.errors import DataError, OutputExistsError, WorldPMError
+from worldpm.records import Comparison, Conversation, Edge, Message, Post, Thread
+
+FORMAT = "worldpm/1"
+ROWS_PER_GROUP = 1000
+MANIFEST = "manifest.json"
+
+_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+_SCHEMAS: dict[type, pa.Schema] = {
+    Comparison: pa.schema(
+        [
+            ("id", pa.string()),
+            ("source", pa.string()),
+            ("subset", pa.string()),
+            ("prompt", _MESSAGES),
+            ("replies", pa.list_(_MESSAGES)),
+            (
+                "better",
+                pa.list_(
+                    pa.struct(
+                        [
+                            ("winner", pa.int32()),
+                            ("loser", pa.int32()),
+                            ("margin", pa.float64()),
+                            ("weight", pa.float64()),
+                        ]
+                    )
+                ),
+            ),
+            ("meta", pa.string()),  # JSON: its keys differ from source to source
+        ]
+    ),
+    Thread: pa.schema(
+        [
+            ("id", pa.string()),
+            ("source", pa.string()),
+            ("title", pa.string()),
+            ("tags", pa.list_(pa.string())),
+            (
+                "posts",
+                pa.list_(
+                    pa.struct(
+                        [
+                            ("id", pa.string()),
+                            ("parent", pa.string()),
+                            ("author", pa.string()),
+                            ("created", pa.string()),
+                            ("text", pa.string()),
+                            ("votes", pa.int64()),
+                            ("accepted", pa.bool_()),
+                            ("url", pa.string()),
+                            ("up", pa.int64()),
+                            ("down", pa.int64()),
+                        ]
+                    )
+                ),
+            ),
+            ("url", pa.string()),
+            ("license", pa.string()),
+        ]
+    ),
+}
+
+
+def _messages_row(conversation: Conversation) -> list[dict[str, str]]:
+    return [{"role": message.role, "content": message.content} for message in conversation]
+
+
+def _messages(rows: Sequence[Mapping[str, Any]]) -> Conversation:
+    return tuple(Message(row["role"], row["content"]) for row in rows)
+
+
+def comparison_row(comparison: Comparison) -> dict[str, Any]:
+    """A comparison as plain JSON-ready values (`meta` still a mapping)."""
+    return {
+        "id": comparison.id,
+        "source": comparison.source,
+        "subset": comparison.subset,
+        "prompt": _messages_row(comparison.prompt),
+        "replies": [_messages_row(reply) for reply in comparison.replies],
+        "better": [
+            {"winner": e.winner, "loser": e.loser, "margin": e.margin, "weight": e.weight}
+            for e in comparison.better
+        ],
+        "meta": dict(comparison.meta),
+    }
+
+
+def _to_row(record: Comparison | Thread) -> dict[str, Any]:
+    if isinstance(record, Comparison):
+        row = comparison_row(record)
+        row["meta"] = orjson.dumps(row["meta"]).decode()
+        return row
+    return {
+        "id": record.id,
+        "source": record.source,
+        "title": record.title,
+        "tags": list(record.tags),
+        "posts": [{name: getattr(p, name) for name in Post.__slots__} for p in record.posts],
+        "url": record.url,
+        "license": record.license,
+    }
+
+
+def _comparison(row: Mapping[str, Any]) -> Comparison:
+    return Comparison(
+        id=row["id"],
+        source=row["source"],
+        subset=row["subset"],
+        prompt=_messages(row["prompt"]),
+        replies=tuple(_messages(reply) for reply in row["replies"]),
+        better=tuple(Edge(**edge) for edge in row["better"]),
+        meta=orjson.loads(row["meta"]),
+    )
+
+
+def _thread(row: Mapping[str, Any]) -> Thread:
+    return Thread(
+        id=row["id"],
+        source=row["source"],
+        title=row["title"],
+        tags=tuple(row["tags"]),
+        posts=tuple(Post(**post) for post in row["posts"]),
+        url=row["url"],
+        license=row["license"],
+    )
+
+
+_READERS: dict[type, Callable[[Mapping[str, Any]], Any]] = {
+    Comparison: _comparison,
+    Thread: _thread,
+}
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old bytes or the new ones, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise WorldPMError(f"{path}: could not be written: {error.strerror}") from error
+
+
+class ArtifactWriter:
+    """Writes one artefact folder; use it as a context manager.
+
+    `kind` names what the folder holds ("threads", "comparisons"), `settings` is recorded as it
+    stands. An exception inside the block leaves nothing behind.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        record_type: type[Comparison] | type[Thread],
+        *,
+        kind: str,
+        settings: Mapping[str, Any],
+        force: bool = False,
+    ) -> None:
+        if folder.exists() and not force:
+            raise OutputExistsError(f"{folder}: exists already; give another -o, or --force")
+        self.folder = folder
+        self.kind = kind
+        self.settings = dict(settings)
+        self.counts: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self.notes: dict[str, Any] = {}
+        self._inputs: list[dict[str, Any]] = []
+        self._schema = _SCHEMAS[record_type]
+        self._rows: dict[str, list[dict[str, Any]]] = {}
+        self._writers: dict[str, pq.ParquetWriter] = {}
+        self._partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+
+    def __enter__(self) -> Self:
+        shutil.rmtree(self._partial, ignore_errors=True)
+        self._partial.mkdir(parents=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self._finish()
+        except OSError as problem:
+            raise WorldPMError(
+                f"{self.folder}: could not be written: {problem.strerror}; nothing was kept"
+            ) from problem
+        finally:
+            for writer in self._writers.values():
+                writer.close()
+            shutil.rmtree(self._partial, ignore_errors=True)
+
+    def input(self, path: Path) -> None:
+        """Record an input file with its size and hash."""
+        self._inputs.append(
+            {"path": path.name, "bytes": path.stat().st_size, "sha256": file_sha256(path)}
+        )
+
+    def add(self, part: str, record: Comparison | Thread) -> None:
+        """Append a record to the part file `part`.parquet."""
+        rows = self._rows.setdefault(part, [])
+        rows.append(_to_row(record))
+        self.counts[part] += 1
+        if len(rows) >= ROWS_PER_GROUP:
+            self._flush(part)
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Count rows that were left out, under the name of the reason."""
+        self.dropped[reason] += count
+
+    def _flush(self, part: str) -> None:
+        if part not in self._writers:
+            path = self._partial / f"{part}.parquet"
+            self._writers[part] = pq.ParquetWriter(path, self._schema, compression="zstd")
+        self._writers[part].write_table(pa.Table.from_pylist(self._rows[part], self._schema))
+        self._rows[part] = []
+
+    def _finish(self) -> None:
+        for part in self._rows:
+            self._flush(part)
+            self._writers[part].close()
+        manifest = {
+            "format": FORMAT,
+            "kind": self.kind,
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "command": ["worldpm", *sys.argv[1:]],
+            "settings": self.settings,
+            "versions": versions("worldpm", "pyarrow", "lxml", "py7zr", "html-to-markdown"),
+            "inputs": self._inputs,
+            "counts": dict(self.counts),
+            "dropped": dict(sorted(self.dropped.items())),
+            **self.notes,
+        }
+        write_atomic(self._partial / MANIFEST, orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        self._partial.rename(self.folder)
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of Python and of those named packages that are installed."""
+    found = {"python": platform.python_version()}
+    for name in packages:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of an artefact folder; DataError if the folder is not a complete artefact."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DataError(f"{folder}: no {MANIFEST}; not an artefact, or its making was cut short")
+    try:
+        manifest: dict[str, Any] = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise DataError(f"{path}: not valid JSON: {error}; make the artefact again") from None
+    return manifest
+
+
+def read_artifact(
+    folder: Path, record_type: type[Comparison] | type[Thread], part: str | None = None
+) -> Iterator[Any]:
+    """Yield the records of an artefact folder, of one part or of all in name order."""
+    counts = read_manifest(folder).get("counts", {})
+    if part is not None and part not in counts:
+        if not counts:
+            return
+        raise DataError(f"{folder}: has no part {part!r}; it has {', '.join(sorted(counts))}")
+    for name in sorted(counts) if part is None else [part]:
+        yield from read_parquet(folder / f"{name}.parquet", record_type)
+
+
+def read_parquet(path: Path, record_type: type[Comparison] | type[Thread]) -> Iterator[Any]:
+    """Yield the records of one Parquet file, row group by row group."""
+    reader = _READERS[record_type]
+    try:
+        with pq.ParquetFile(path) as file:
+            missing = set(_SCHEMAS[record_type].names) - set(file.schema_arrow.names)
+            if missing:
+                raise DataError(f"{path}: lacks the columns {', '.join(sorted(missing))}")
+            for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
+                for row in batch.to_pylist():
+                    yield reader(row)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
+
+
+def read_json_lines(path: Path, max_line_bytes: int = 32_000_000) -> Iterator[tuple[int, Any]]:
+    """Yield (line number from 1, parsed object) of a JSON-lines file; blank lines are skipped.
+
+    Raises DataError naming the line for anything that is not JSON, lone surrogates included.
+    """
+    try:
+        with path.open("rb") as file:
+            number = 0
+            while line := file.readline(max_line_bytes + 1):
+                number += 1
+                if len(line) > max_line_bytes:
+                    raise DataError(f"{path}:{number}: line over {max_line_bytes:,} bytes")
+                if line.strip():
+                    try:
+                        yield number, orjson.loads(line)
+                    except orjson.JSONDecodeError as error:
+                        raise DataError(f"{path}:{number}: not valid JSON: {error}") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None

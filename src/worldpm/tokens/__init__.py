@@ -1,0 +1,1 @@
+"""Comparisons -> token trees -> batches."""

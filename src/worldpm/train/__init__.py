@@ -1,0 +1,1 @@
+"""Batches of token trees -> checkpoints."""
