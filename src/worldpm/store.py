@@ -9,12 +9,14 @@ pyarrow, polars, DuckDB and `datasets` read it with no code of ours.
 """
 
 import datetime
+import gzip
 import hashlib
 import importlib.metadata
 import os
 import platform
 import shutil
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -331,13 +333,38 @@ def read_parquet(path: Path, record_type: type[Comparison] | type[Thread]) -> It
         raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
 
 
+def is_own_parquet(path: Path, record_type: type[Comparison] | type[Thread]) -> bool:
+    """Whether a Parquet file has every column of our own records of that type."""
+    try:
+        names = pq.read_schema(path).names
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
+    return set(_SCHEMAS[record_type].names) <= set(names)
+
+
+def read_parquet_rows(path: Path) -> Iterator[tuple[int, Any]]:
+    """Yield (row number from 1, row) of anybody's Parquet file."""
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
+
+
 def read_json_lines(path: Path, max_line_bytes: int = 32_000_000) -> Iterator[tuple[int, Any]]:
-    """Yield (line number from 1, parsed object) of a JSON-lines file; blank lines are skipped.
+    """Yield (line number from 1, parsed object) of a JSON-lines file, gzipped if named `*.gz`.
+
+    Blank lines are skipped.
 
     Raises DataError naming the line for anything that is not JSON, lone surrogates included.
     """
     try:
-        with path.open("rb") as file:
+        opener = gzip.open if path.suffix == ".gz" else open
+        with opener(path, "rb") as file:
             number = 0
             while line := file.readline(max_line_bytes + 1):
                 number += 1
@@ -348,5 +375,6 @@ def read_json_lines(path: Path, max_line_bytes: int = 32_000_000) -> Iterator[tu
                         yield number, orjson.loads(line)
                     except orjson.JSONDecodeError as error:
                         raise DataError(f"{path}:{number}: not valid JSON: {error}") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read: {reason}") from None

@@ -1,0 +1,65 @@
+"""A post's HTML -> Markdown, guarded against hostile and broken input.
+
+    to_markdown("<p>Use <code>a_1</code>.</p>")  ->  "Use `a_1`."
+
+Code blocks, links, lists and LaTeX survive as their author typed them; underscores and asterisks
+are not escaped. What the converter cannot take (over 256 KB, nesting too deep, a crash inside) is
+reduced to its plain text, and the caller may count that with `fallback`.
+"""
+
+import re
+from collections.abc import Callable
+
+from html_to_markdown import ConversionOptions, convert
+from lxml import etree, html
+
+MAX_BYTES = 256 * 1024  # a Stack Exchange body is at most 30,000 characters before rendering
+_OPTIONS = ConversionOptions(
+    bullets="-",
+    extract_metadata=False,
+    # CommonMark has no marks for these: 10<sup>6</sup> must not become 106.
+    preserve_tags=["sup", "sub"],
+)
+_NUMBERED = re.compile(r"^((?:> )*\s*\d+)\\([.)])", re.MULTILINE)
+
+
+def to_markdown(body: str, fallback: Callable[[], None] = lambda: None) -> str:
+    """Markdown of an HTML fragment, without trailing blanks; "" if it holds no text at all.
+
+    `fallback` is called once when only the plain text could be kept.
+    """
+    body = body.replace("\0", "")
+    if not body.strip():
+        return ""
+    markdown = _converted(body) if len(body.encode("utf-8", "replace")) <= MAX_BYTES else ""
+    if not markdown:
+        markdown = plain_text(body)
+        if markdown:
+            fallback()
+    return "\n".join(line.rstrip() for line in markdown.strip().splitlines())
+
+
+def _converted(body: str) -> str:
+    """The converter's Markdown, or "" where it failed or gave up (it warns, and stops early)."""
+    # The converter doubles backslashes before punctuation, which ruins LaTeX's set braces and thin
+    # spaces: they pass through it as a character that the body does not use.
+    stand_in = next(chr(code) for code in range(0xE000, 0xF900) if chr(code) not in body)
+    try:
+        result = convert(body.replace("\\", stand_in), _OPTIONS)
+    except BaseException as error:  # a panic of the Rust side is not an Exception
+        if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+            raise
+        return ""
+    if result.warnings:
+        return ""
+    # "1)" at the head of a paragraph was no list to its author.
+    text = _NUMBERED.sub(r"\1\2", result.content or "")
+    return text.replace(stand_in, "\\")
+
+
+def plain_text(body: str) -> str:
+    """The text of an HTML fragment without any markup."""
+    try:
+        return str(html.document_fromstring(body).text_content()).strip()
+    except (etree.LxmlError, ValueError):
+        return ""

@@ -1,0 +1,76 @@
+"""Rows out of the files that published sets come as: JSON, JSON lines, gzipped or not, Parquet.
+
+    for file, number, row in rows(Path("hh-rlhf"), "jsonl.gz"): ...
+
+Numbers count from 1. Errors are DataError with the file and row.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from worldpm.errors import DataError
+from worldpm.store import read_json_lines, read_parquet_rows
+
+
+def find(path: Path, *endings: str) -> list[Path]:
+    """The file itself, or all files below the folder with one of the endings, in name order."""
+    if path.is_file():
+        return [path]
+    found = sorted(each for ending in endings for each in path.rglob(f"*.{ending}"))
+    if not found:
+        wanted = " or ".join(f"*.{ending}" for ending in endings)
+        raise DataError(f"{path}: no such file, nor a folder that holds {wanted}")
+    return found
+
+
+def rows(path: Path, *endings: str) -> Iterator[tuple[Path, int, Mapping[str, Any]]]:
+    """Yield (file, row number, row) of the file or of every file of the folder."""
+    for file in find(path, *endings):
+        for number, row in _rows_of(file):
+            if not isinstance(row, Mapping):
+                raise DataError(f"{file}:{number}: a row must be a JSON object")
+            yield file, number, row
+
+
+def _rows_of(file: Path) -> Iterator[tuple[int, Any]]:
+    if file.suffix == ".parquet":
+        yield from read_parquet_rows(file)
+    elif file.suffix == ".json":
+        try:
+            values = orjson.loads(file.read_bytes())
+        except orjson.JSONDecodeError as error:
+            raise DataError(f"{file}: not valid JSON: {error}") from None
+        if not isinstance(values, list):
+            raise DataError(f"{file}: must be a JSON list of rows")
+        yield from enumerate(values, 1)
+    else:
+        yield from read_json_lines(file)
+
+
+def tab_separated(file: Path) -> Iterator[list[str]]:
+    """Yield the cells of each line of a tab-separated file without quoting."""
+    try:
+        with file.open(encoding="utf-8", newline="\n") as lines:
+            for line in lines:
+                yield line.rstrip("\r\n").split("\t")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: cannot be read as UTF-8 text: {error}") from None
+
+
+def text(row: Mapping[str, Any], key: str, where: str) -> str:
+    """The text at `key`; DataError if it is missing or something else."""
+    value = row.get(key)
+    if not isinstance(value, str):
+        raise DataError(f"{where}: {key} must be text, not {type(value).__name__}")
+    return value
+
+
+def number(row: Mapping[str, Any], key: str, where: str) -> float:
+    """The number at `key`; DataError if it is missing or something else."""
+    value = row.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise DataError(f"{where}: {key} must be a number, not {type(value).__name__}")
+    return float(value)
