@@ -1,0 +1,69 @@
+"""Score functions that need no model: the floors beneath every number we report.
+
+    comparisons -> longer_characters -> one score for each reply
+
+Benchmarks and people favour long, marked-up replies, so a model has learnt something only where it
+beats these. Their units are characters, words and marks, not log-odds: read their ranking, and
+their loss only as `Outcome.fitted_loss_nats`.
+
+>>> from worldpm.records import Message
+>>> pair = Comparison("1", "example", None, (), ((Message("assistant", "No."),), ()))
+>>> longer_characters([pair])
+[[3.0, 0.0]]
+"""
+
+import re
+from collections.abc import Callable, Sequence
+
+from worldpm.records import Comparison, Conversation, ScoreFn
+
+# A Han, kana or Hangul character is about a word; elsewhere a word is a run of word characters.
+_WORD = re.compile(
+    r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+"
+)
+_CODE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
+_MARKS = re.compile(
+    r"^[ \t]*(?:[-*+]|\d{1,3}[.)])[ \t]+\S"  # a list item
+    r"|^#{1,6}[ \t]+\S"  # a header
+    r"|\*\*[^*\n]+\*\*|__[^_\n]+__",  # bold
+    re.MULTILINE,
+)
+
+
+def _score_each(
+    comparisons: Sequence[Comparison], rule: Callable[[str], float]
+) -> list[list[float]]:
+    return [[rule(_text(reply)) for reply in comparison.replies] for comparison in comparisons]
+
+
+def _text(reply: Conversation) -> str:
+    return "\n".join(message.content for message in reply)
+
+
+def longer_characters(comparisons: Sequence[Comparison]) -> list[list[float]]:
+    """The reply's length in characters (Unicode code points)."""
+    return _score_each(comparisons, lambda text: float(len(text)))
+
+
+def longer_words(comparisons: Sequence[Comparison]) -> list[list[float]]:
+    """The reply's length in words; a Han, kana or Hangul character counts as one."""
+    return _score_each(comparisons, lambda text: float(len(_WORD.findall(text))))
+
+
+def more_markdown(comparisons: Sequence[Comparison]) -> list[list[float]]:
+    """List items + headers + bold elements outside fenced code: the marks of WorldPM 3.3."""
+    return _score_each(comparisons, lambda text: float(len(_MARKS.findall(_CODE.sub("", text)))))
+
+
+def chance(comparisons: Sequence[Comparison]) -> list[list[float]]:
+    """The same score for every reply: all ties, so one half and ln 2."""
+    return _score_each(comparisons, lambda text: 0.0)
+
+
+LENGTH = "longer (characters)"
+BASELINES: dict[str, ScoreFn] = {
+    LENGTH: longer_characters,
+    "longer (words)": longer_words,
+    "more markdown": more_markdown,
+    "chance": chance,
+}
