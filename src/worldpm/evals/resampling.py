@@ -3,8 +3,8 @@
 A cluster here is a comparison: the edges of one prompt rise and fall together, so they are drawn
 together.
 
->>> wilson_interval(10, 10)[1]
-1.0
+>>> [round(end, 3) for end in wilson_interval(10, 10)]
+[0.722, 1.0]
 """
 
 import math

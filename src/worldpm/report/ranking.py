@@ -1,0 +1,83 @@
+"""The numbers and words that a ranking shows, for tables and pictures alike.
+
+    a comparison, its scores -> best_probabilities, order, digits, previews
+
+>>> [round(p, 3) for p in best_probabilities([1.0, 0.0])]
+[0.731, 0.269]
+"""
+
+import math
+import unicodedata
+from collections.abc import Sequence
+
+from worldpm.errors import WorldPMError
+from worldpm.records import Comparison, Conversation
+
+# Marks that reorder the text around them: they would let a reply rewrite its own row.
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_LEAST_DIGITS, _MOST_DIGITS = 4, 9
+
+
+def best_probabilities(values: Sequence[float]) -> list[float]:
+    """P(this reply is the one chosen best among these K), which sum to 1.
+
+    softmax of the scores: with scores in log-odds units, sigmoid(a - b) is Bradley-Terry's P(a
+    beats b), and its extension to a choice among K is exp(a) / sum(exp) (Luce 1959; the first stage
+    of Plackett-Luce, Plackett 1975). Raises WorldPMError for a score that is not finite.
+    """
+    if not all(math.isfinite(value) for value in values):
+        raise WorldPMError(f"scores {list(values)} are not all finite; nothing can be ranked")
+    top = max(values)
+    parts = [math.exp(value - top) for value in values]
+    return [part / sum(parts) for part in parts]
+
+
+def ranked(values: Sequence[float]) -> list[int]:
+    """The replies' indices, best first; equal scores keep their order."""
+    return sorted(range(len(values)), key=lambda reply: -values[reply])
+
+
+def score_digits(values: Sequence[float]) -> int:
+    """Decimals to print: four, or as many as it takes to tell different scores apart (to nine)."""
+    different = len(set(values))
+    for digits in range(_LEAST_DIGITS, _MOST_DIGITS):
+        if len({f"{value:.{digits}f}" for value in values}) == different:
+            return digits
+    return _MOST_DIGITS
+
+
+def one_line(text: str) -> str:
+    """`text` on one line, without control or reordering characters that a terminal would obey."""
+    kept = (
+        " " if unicodedata.category(c) == "Cc" else c
+        for c in text
+        if c not in _BIDI and unicodedata.category(c) != "Cs"
+    )
+    return " ".join("".join(kept).split())
+
+
+def preview(conversation: Conversation, role: str | None = None) -> str:
+    """The last message (of `role`, if given) on one line; "(empty)" where there is nothing."""
+    for message in reversed(conversation):
+        if role is None or message.role == role:
+            return one_line(message.content) or "(empty)"
+    return "(empty)"
+
+
+def shorten(text: str, width: int) -> str:
+    """At most `width` characters of `text`, the last an ellipsis where it was cut.
+
+    A Latin word is not cut in two if that costs less than a third of the width.
+    """
+    if len(text) <= width:
+        return text
+    cut = text[: width - 1]
+    space = cut.rfind(" ")
+    if space > width * 2 // 3:
+        cut = cut[:space]
+    return cut.rstrip(" ,.;:，。；：、") + "…"
+
+
+def prompt_label(comparison: Comparison) -> str:
+    """What the user asked, on one line: the last user message."""
+    return preview(comparison.prompt, "user")
