@@ -5,8 +5,10 @@ The package carries the 151,643 byte strings with their ranks (`qwen.tiktoken`);
 """
 
 import base64
+import hashlib
 import importlib.util
 import json
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -62,16 +64,17 @@ TEMPLATES = {"worldpm": WORLDPM_TEMPLATE, "chatml": CHATML_TEMPLATE}
 
 
 def qwen_folder(cache: Path, template: str) -> Path:
-    """A tokenizer folder with one of TEMPLATES, built once in `cache`; skips without dashscope."""
-    folder = cache / f"qwen-{template}"
-    if (folder / "tokenizer_config.json").is_file():
-        return folder
-    shared = cache / "qwen-tokenizer.json"
-    if not shared.is_file():
-        write(shared, json.dumps(tokenizer_json(), ensure_ascii=False))
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "tokenizer.json").unlink(missing_ok=True)
-    (folder / "tokenizer.json").hardlink_to(shared)
+    """A tokenizer folder with one of TEMPLATES; skips if dashscope is not installed.
+
+    The vocabulary is built once for each version of this file and kept in `cache`.
+    """
+    version = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    folder = cache / f"{version}-{template}"
+    built = cache / f"{version}.json"
+    if not built.is_file():
+        write(built, json.dumps(tokenizer_json(), ensure_ascii=False).encode())
+    if not (folder / "tokenizer.json").is_file():
+        write(folder / "tokenizer.json", built.read_bytes())
     config = {
         "tokenizer_class": "Qwen2Tokenizer",
         "add_prefix_space": False,
@@ -85,14 +88,15 @@ def qwen_folder(cache: Path, template: str) -> Path:
         "model_max_length": 131072,
         "chat_template": TEMPLATES[template],
     }
-    write(folder / "tokenizer_config.json", json.dumps(config, indent=2))
+    write(folder / "tokenizer_config.json", json.dumps(config, indent=2).encode())
     return folder
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, data: bytes) -> None:
+    """Write so that test processes side by side see the whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_bytes(data)
     temporary.replace(path)
 
 

@@ -53,7 +53,7 @@ class Encoder:
         self, tokenizer: "Tokenizer", template: ChatTemplate, max_chars: int = MAX_CHARS
     ) -> None:
         self.template = template
-        self.max_chars = max_chars
+        self.max_chars = MAX_CHARS
         added = tokenizer.get_added_tokens_decoder()
         self.control_ids = frozenset(added)
         self.vocab_size = tokenizer.get_vocab_size(with_added_tokens=True)
@@ -63,6 +63,7 @@ class Encoder:
         self._markers = re.compile(f"({'|'.join(map(re.escape, longest_first)) or '(?!)'})")
         self._plain = _without_added_tokens(tokenizer)
         self._check(tokenizer, added)
+        self.max_chars = max_chars  # from here on, so that a low limit does not refuse the probes
 
     @classmethod
     def from_folder(cls, folder: Path, max_chars: int = MAX_CHARS) -> "Encoder":
@@ -83,12 +84,14 @@ class Encoder:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises no narrower class
             raise CheckpointError(f"{path}: not a tokenizer: {error}") from None
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
         return cls(tokenizer, template, max_chars)
 
     def encode(self, conversation: Conversation) -> list[int]:
         """Token ids of one conversation; an empty system message is put first if it has none.
 
-        Raises DataError for no messages, an unknown role, a lone surrogate (naming the message, from 0), or
+        Raises DataError for no messages, an unknown role, a lone surrogate (naming the message), or
         contents over `max_chars`; CheckpointError if the template refuses the order of roles.
         """
         return self.encode_batch([conversation])[0]
@@ -207,6 +210,4 @@ def _without_added_tokens(tokenizer: "Tokenizer") -> "Tokenizer":
         plain.normalizer = tokenizer.normalizer
     if tokenizer.pre_tokenizer is not None:
         plain.pre_tokenizer = tokenizer.pre_tokenizer
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
     return plain
