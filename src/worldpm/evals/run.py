@@ -39,7 +39,8 @@ FORMAT = "worldpm-evaluation/1"
 class Line:
     """One group of a suite: the model's outcome, the floors', and the distance to length.
 
-    `kind` is what the group is one of: "all", "class", "section", "subset" or "style".
+    `kind` says what the group is one of: "all", "class", "section", "subset", "style" or
+    "subset style".
     `over_length` is the model's accuracy less that of the longer reply, paired.
     """
 
@@ -69,6 +70,7 @@ class Evaluation:
         return self.lines[0]
 
 
+LEVELS = ("easy", "normal", "hard")
 GroupOf = Callable[[Comparison, Edge], str | None]
 """The name of the group an edge belongs to, or None if it belongs to none."""
 
@@ -78,7 +80,7 @@ def _style(comparison: Comparison, edge: Edge) -> str | None:
     if style is None:
         return None
     more = style[edge.winner] - style[edge.loser]
-    return "easy" if more > 0 else "hard" if more < 0 else "normal"
+    return LEVELS[0] if more > 0 else LEVELS[1] if more == 0 else LEVELS[2]
 
 
 def _style_by_subset(comparison: Comparison, edge: Edge) -> str | None:
@@ -92,7 +94,7 @@ _GROUPS: tuple[tuple[str, GroupOf], ...] = (
     ("subset", lambda comparison, _: comparison.subset),
     # RM-Bench: the chosen reply has more (easy), as much (normal) or less (hard) style.
     ("style", _style),
-    ("style", _style_by_subset),
+    ("subset style", _style_by_subset),
 )
 
 
@@ -135,6 +137,8 @@ def evaluate(
         groups = np.array([group_of(c, e) or "" for c in comparisons for e in c.better])
         if len(set(groups)) > 1:
             names = [name for name in dict.fromkeys(groups.tolist()) if name]
+            if kind.endswith("style"):
+                names.sort(key=lambda name: LEVELS.index(name.rpartition(", ")[2]))
             lines += [line(kind, name, groups == name) for name in names]
     return Evaluation(
         suite=suite,

@@ -56,12 +56,9 @@ def one_line(text: str) -> str:
     return " ".join("".join(kept).split())
 
 
-def preview(conversation: Conversation, role: str | None = None) -> str:
-    """The last message (of `role`, if given) on one line; "(empty)" where there is nothing."""
-    for message in reversed(conversation):
-        if role is None or message.role == role:
-            return one_line(message.content) or "(empty)"
-    return "(empty)"
+def preview(reply: Conversation) -> str:
+    """The reply's last message on one line; "(empty)" where there is nothing."""
+    return (one_line(reply[-1].content) if reply else "") or "(empty)"
 
 
 def shorten(text: str, width: int) -> str:
@@ -79,5 +76,11 @@ def shorten(text: str, width: int) -> str:
 
 
 def prompt_label(comparison: Comparison) -> str:
-    """What the user asked, on one line: the last user message."""
-    return preview(comparison.prompt, "user")
+    """What the user asked, on one line: the last user message, of a forum post its title."""
+    for message in reversed(comparison.prompt):
+        if message.role == "user":
+            title, _, _ = message.content.partition("\n")
+            if title.startswith("Title: "):
+                return one_line(title.removeprefix("Title: ")) or "(empty)"
+            return one_line(message.content) or "(empty)"
+    return "(empty)"
