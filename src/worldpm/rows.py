@@ -129,20 +129,33 @@ class _Row:
                 place + inner, problem["msg"][:1].lower() + problem["msg"][1:]
             ) from None
 
+    def text(self, value: str, place: str) -> str:
+        """The text itself, after a check that it can be encoded."""
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise self.error(
+                place, f"holds a lone surrogate at character {error.start}; it is no valid text"
+            ) from None
+        return value
+
     def get(self, key: str, kind: Any, default: Any = _MISSING) -> Any:
         if key not in self.keys:
             if default is _MISSING:
                 raise self.error(key, "is missing")
             return default
-        return self.check(kind, self.row[key], key)
+        value = self.check(kind, self.row[key], key)
+        return self.text(value, key) if isinstance(value, str) else value
 
     def conversation(self, value: object, place: str, role: Role) -> Conversation:
         """Text or a list of messages; text is one message of `role`."""
         if isinstance(value, str):
-            return (Message(role, self.check(str, value, place)),)
+            return (Message(role, self.text(value, place)),)
         if not isinstance(value, list | tuple):
             raise self.error(place, "must be text or a list of messages")
         messages: Conversation = self.check(Conversation, value, place)
+        for index, message in enumerate(messages):
+            self.text(message.content, f"{place}[{index}].content")
         return messages
 
     def comparison(self, source: str, default_id: str) -> Comparison:
@@ -236,8 +249,9 @@ class _Row:
                 for i, each in enumerate(completions)
             ]
             texts = [
-                self.check(str, each.get("response"), f"completions[{i}].response")
+                self.text(self.check(str, each.get("response"), place), place)
                 for i, each in enumerate(completions)
+                for place in [f"completions[{i}].response"]
             ]
             replies = tuple((Message("assistant", text),) for text in texts)
         else:

@@ -2,8 +2,8 @@
 
     build_threads([Path("ai.stackexchange.com.7z")], Path("threads"))  ->  the manifest
 
-One part a dump, named for its site. The manifest's `dropped` counts the dump's rows that became
-no post, by reason: rows read = posts + dropped.
+One part a dump, named for its site. The manifest's `dropped` counts the dumps' rows that became no
+post, by reason, and `sources` what each dump gave: rows read = posts + dropped.
 """
 
 from collections import Counter
@@ -19,7 +19,9 @@ from worldpm.forum.stackexchange import read_stackexchange
 from worldpm.records import Thread
 from worldpm.store import ArtifactWriter, read_manifest
 
-Reader = Callable[[Path, Callable[[str], None]], Iterator[Thread]]
+Count = Callable[[str], None]
+Reader = Callable[[Path, Count, Count], Iterator[Thread]]
+"""Takes a dump, what to call for each row dropped, and for each thing worth a count."""
 FORUMS: Mapping[str, Reader] = {"stackexchange": read_stackexchange}
 
 
@@ -52,16 +54,14 @@ def build_threads(
         for done, path in enumerate(paths, 1):
             description = f"{path.name} ({done} of {len(paths)})"
             progress.update(task, description=description)
+            dropped_before = out.dropped.total()
             counts: Counter[str] = Counter()
-
-            def drop(reason: str, counts: Counter[str] = counts) -> None:
-                counts["dropped"] += 1
-                out.drop(reason)
-
-            for thread in read(path, drop):
-                if counts["threads"] == 0 and thread.source in by_source:
-                    raise DataError(f"{path}: {thread.source} was read already; give a site once")
-                out.add(thread.source, thread)
+            source = path.stem
+            for thread in read(path, out.drop, lambda name: numbers.update([name])):
+                source = thread.source
+                if source in by_source:
+                    raise DataError(f"{path}: {source} was read already; give each site once")
+                out.add(source, thread)
                 counts["threads"] += 1
                 counts["posts"] += len(thread.posts)
                 counts["with_two_answers"] += len(thread.answers) >= 2
@@ -69,8 +69,9 @@ def build_threads(
                 if counts["threads"] % 100 == 0:
                     text = f"{description}: {counts['threads']:,} threads"
                     progress.update(task, description=text)
+            counts["dropped"] = out.dropped.total() - dropped_before
             out.input(path if path.is_file() else path / "Posts.xml")
-            by_source[thread.source if counts["threads"] else path.name] = dict(counts)
+            by_source[source] = dict(counts)
             numbers.update(counts)
         out.notes["numbers"] = dict(numbers)
         out.notes["sources"] = by_source

@@ -9,6 +9,7 @@ reduced to its plain text, and the caller may count that with `fallback`.
 
 import re
 from collections.abc import Callable
+from html import unescape
 
 from html_to_markdown import ConversionOptions, convert
 from lxml import etree, html
@@ -20,6 +21,7 @@ _OPTIONS = ConversionOptions(
     # CommonMark has no marks for these: 10<sup>6</sup> must not become 106.
     preserve_tags=["sup", "sub"],
 )
+_ELEMENT = re.compile(r"<[^<>]*>")
 _NUMBERED = re.compile(r"^((?:> )*\s*\d+)\\([.)])", re.MULTILINE)
 
 
@@ -60,6 +62,8 @@ def _converted(body: str) -> str:
 def plain_text(body: str) -> str:
     """The text of an HTML fragment without any markup."""
     try:
-        return str(html.document_fromstring(body).text_content()).strip()
+        text = str(html.document_fromstring(body).text_content()).strip()
     except (etree.LxmlError, ValueError):
-        return ""
+        text = ""
+    # lxml gives up, without a word, below 256 levels of nesting.
+    return text or unescape(_ELEMENT.sub(" ", body)).strip()

@@ -57,6 +57,7 @@ class _Site:
     """What has been read of one site so far; `drop` hears of each row that is left out."""
 
     drop: Drop
+    note: Drop
     name: str
     known_tags: set[str] = field(default_factory=set)
     votes: dict[str, list[int]] = field(default_factory=dict)  # post id -> [up, down]
@@ -66,14 +67,16 @@ class _Site:
     seen: set[str] = field(default_factory=set)
 
 
-def read_stackexchange(path: Path, drop: Drop) -> Iterator[Thread]:
-    """Yield the threads of one site's dump; `drop(reason)` is called once a row left out.
+def read_stackexchange(path: Path, drop: Drop, note: Drop = lambda name: None) -> Iterator[Thread]:
+    """Yield the threads of one site's dump; `drop(reason)` is called once for each row left out.
+
+    `note("bodies_as_plain_text")` is called for each post that lost its markup but was kept.
 
     The site's name, and with it every link, comes from the name of the archive or folder.
     Raises DataError naming the archive and member for what cannot be read: damage, broken XML,
     entities, decompression bombs, names that escape, no Posts.xml.
     """
-    site = _Site(drop, _site_name(path))
+    site = _Site(drop, note, _site_name(path))
     rows: dict[str, Callable[[etree._Element], None]] = {
         "Posts.xml": lambda element: _read_post(site, element),
         "Votes.xml": lambda element: _read_vote(site, element),
@@ -259,7 +262,7 @@ def _threads(site: _Site) -> Iterator[Thread]:
 
 
 def _post(site: _Site, row: _Row, link: str, accepted: bool) -> Post | None:
-    text = to_markdown(row.body)
+    text = to_markdown(row.body, lambda: site.note("bodies_as_plain_text"))
     if not text:
         site.drop("empty_body")
         return None

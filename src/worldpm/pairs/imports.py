@@ -9,6 +9,7 @@ which another subset holds out for test is dropped as `opening_held_out`.
 """
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from worldpm.config import Settings
 from worldpm.errors import ConfigError
 from worldpm.pairs.published import PUBLISHED
 from worldpm.pairs.split import Split, SplitSettings, split_of
-from worldpm.records import Comparison
+from worldpm.records import Comparison, Edge
 from worldpm.store import ArtifactWriter, read_manifest
 
 
@@ -65,18 +66,27 @@ def import_published(
                 f"test_by_subset: {name} has no subset {', '.join(sorted(unknown))}; "
                 f"it has {', '.join(sorted(subsets)) or 'none'}"
             )
+        numbers: Counter[str] = Counter()
         by_subset: dict[str, Counter[str]] = {}
         for comparison in track(
             PUBLISHED[name](src, out.drop), f"import {name}", console=console, disable=quiet
         ):
+            better = _decided(comparison)
+            if not better:
+                out.drop("identical_replies" if comparison.better else "no_preference")
+                continue
+            numbers["edges_between_identical_replies"] += len(comparison.better) - len(better)
             part = _split(comparison, settings)
             if part != "test" and opening(comparison) in held_out:
                 out.drop("opening_held_out")
                 continue
-            out.add(part, comparison)
+            out.add(part, replace(comparison, better=better))
+            numbers["replies"] += len(comparison.replies)
+            numbers["edges"] += len(better)
             by_subset.setdefault(comparison.subset or "", Counter())[part] += 1
         for file in sorted(each for each in src.rglob("*") if each.is_file()) or [src]:
             out.input(file)
+        out.notes["numbers"] = dict(numbers)
         if subsets:
             out.notes["subsets"] = {subset: dict(parts) for subset, parts in by_subset.items()}
     return read_manifest(folder)
@@ -87,6 +97,12 @@ def opening(comparison: Comparison) -> str:
     asked = [message.content for message in comparison.prompt if message.role == "user"]
     text = asked[0] if asked else "\n".join(message.content for message in comparison.prompt)
     return " ".join(text.split()).casefold()
+
+
+def _decided(comparison: Comparison) -> tuple[Edge, ...]:
+    """The edges whose two replies differ: the same text cannot beat itself."""
+    replies = comparison.replies
+    return tuple(edge for edge in comparison.better if replies[edge.winner] != replies[edge.loser])
 
 
 def _split(comparison: Comparison, settings: ImportSettings) -> Split:

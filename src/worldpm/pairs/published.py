@@ -208,10 +208,13 @@ def read_helpsteer2(path: Path, drop: Drop) -> Iterator[Comparison]:
     """HelpSteer2 (Wang et al. 2024): two rows a prompt with ratings, or its preference file.
 
     Ratings: the higher `helpfulness` wins. Preferences: `preference_strength` from -3 (the first
-    response is much better) to 3 (the second is).
+    response is much better) to 3 (the second is). A folder is read for its ratings; give the path
+    of `preference.jsonl.gz` for the preferences.
     """
     waiting: tuple[str, str, float] | None = None
     for file, number, row in files.rows(path, "jsonl", "jsonl.gz"):
+        if path.is_dir() and not file.name.startswith(("train.", "validation.")):
+            continue  # the same answers again, as preferences and as single annotators
         where = f"{file}:{number}"
         prompt = files.text(row, "prompt", where)
         if "preference_strength" in row:

@@ -88,7 +88,8 @@ def _sample(thread: Thread, settings: PairSettings) -> list[Post]:
     shuffled = sorted(answers, key=order)
     chosen = shuffled[: settings.max_replies]
     if not edges_of([post.score for post in chosen], settings.min_margin):
-        # All drawn are alike: the last gives way to the extreme farthest from the first.
-        first = chosen[0].score
-        chosen[1:] = [*chosen[1:-1], max(shuffled, key=lambda post: abs(post.score - first))]
-    return [post for post in answers if post in chosen]
+        # All drawn are alike: the last two give way to the highest and the lowest, which differ.
+        by_score = sorted(shuffled, key=lambda post: post.score)
+        chosen[-2:] = [by_score[0], by_score[-1]]
+    kept = {post.id for post in chosen}
+    return [post for post in answers if post.id in kept]

@@ -1,0 +1,91 @@
+"""HTML bodies to Markdown: faithful on what forums write, unharmed by what attackers write."""
+
+import time
+
+import pytest
+
+from worldpm.forum import markup
+from worldpm.forum.markup import MAX_BYTES, plain_text, to_markdown
+
+KEPT = {
+    "LaTeX": (r"<p>$a_1 * b_2$, $\{1\,2\}$ \\ end</p>", r"$a_1 * b_2$, $\{1\,2\}$ \\ end"),
+    "underscores": ("<p>x_y_z and _a_</p>", "x_y_z and _a_"),
+    "inline code": ("<p>Use <code>a_1*b</code>.</p>", "Use `a_1*b`."),
+    "code block": ("<pre><code>if a:\n    b &lt; 2\n</code></pre>", "```\nif a:\n    b < 2\n```"),
+    "code language": ('<pre class="lang-py"><code>x</code></pre>', "```py\nx\n```"),
+    "link": ('<p><a href="http://x.y/z_a">t</a></p>', "[t](http://x.y/z_a)"),
+    "list": ("<ul><li>one</li><li>two</li></ul>", "- one\n- two"),
+    "numbered paragraph": ("<p>1) first</p>", "1) first"),
+    "heading": ("<h2>H</h2><p>t</p>", "## H\n\nt"),
+    "quote": ("<blockquote><p>q</p></blockquote>", "> q"),
+    "emphasis": ("<p><em>a</em> <strong>b</strong></p>", "*a* **b**"),
+    "superscript": ("<p>10<sup>6</sup></p>", "10<sup>6</sup>"),
+    "line break": ("<p>a<br>b</p>", "a\nb"),
+    "entities": ("<p>a &lt;b&gt; &amp; c</p>", "a <b> & c"),
+    "Chinese and emoji": ("<p>\u4f60\u597d \U0001f600</p>", "\u4f60\u597d \U0001f600"),
+    "private use characters": ("<p>\ue000 \\{</p>", "\ue000 \\{"),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_what_forums_write_is_kept(name):
+    """Each construct becomes the Markdown its author would have typed."""
+    body, expected = KEPT[name]
+    assert to_markdown(body) == expected
+
+
+def test_no_trailing_blanks():
+    """No line ends in blanks, and the text neither begins nor ends with empty lines."""
+    text = to_markdown("\n<p>a<br>b   </p>\n\n<p>c</p>\n\n")
+    assert text == text.strip()
+    assert all(line == line.rstrip() for line in text.splitlines())
+
+
+HOSTILE = {
+    "nesting": "<div>" * 20_000 + "deep" + "</div>" * 20_000,
+    "unclosed": "<b>" * 5_000 + "deep",
+    "too large": "<p>deep</p>" * (MAX_BYTES // 8),
+    "blanks": "<p>deep" + " " * 200_000 + "</p>",
+    "NUL": "<p>de\0ep</p>\0",
+    "brackets": "<" * 50_000 + "<p>deep</p>",
+    "surrogate": "<p>deep \ud800</p>",
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_html_ends_soon_and_keeps_its_text(kind):
+    """No crash, no hang, no silent loss of the text."""
+    start = time.monotonic()
+    text = to_markdown(HOSTILE[kind])
+    assert "deep" in text
+    assert time.monotonic() - start < 2
+
+
+@pytest.mark.parametrize(
+    "stub",
+    [
+        lambda body, options: (_ for _ in ()).throw(RuntimeError("crash")),
+        lambda body, options: type("R", (), {"warnings": ["too deep"], "content": "half"})(),
+        lambda body, options: type("R", (), {"warnings": [], "content": ""})(),
+    ],
+)
+def test_a_failed_conversion_falls_back_to_plain_text_and_is_counted(monkeypatch, stub):
+    """A crash, a warning or an empty answer of the converter costs markup, never text."""
+    monkeypatch.setattr(markup, "convert", stub)
+    calls = []
+    assert to_markdown("<p>a <b>c</b></p>", lambda: calls.append(1)) == "a c"
+    assert calls == [1]
+
+
+@pytest.mark.parametrize("body", ["", "  ", "<p></p>", "<!-- x -->", "\0"])
+def test_a_body_without_text_is_empty_and_not_counted(body):
+    """Nothing in, nothing out: no fallback is reported."""
+    calls = []
+    assert to_markdown(body, lambda: calls.append(1)) == ""
+    assert not calls
+
+
+def test_plain_text_is_the_text():
+    """Markup goes, words stay."""
+    assert plain_text("<p>a <b>b</b></p>") == "a b"
+    assert plain_text("") == ""

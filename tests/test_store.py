@@ -1,0 +1,261 @@
+"""Artefacts at rest: whole or absent, readable by anyone, exact both ways."""
+
+import gzip
+import signal
+import subprocess
+import sys
+
+import orjson
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from worldpm.errors import DataError, OutputExistsError, WorldPMError
+from worldpm.records import Comparison, Edge, Message, Post, Thread
+from worldpm.store import (
+    ROWS_PER_GROUP,
+    ArtifactWriter,
+    file_sha256,
+    is_own_parquet,
+    read_artifact,
+    read_json_lines,
+    read_manifest,
+    read_parquet,
+    read_parquet_rows,
+    versions,
+    write_atomic,
+)
+
+ONE = Comparison(
+    "1",
+    "s",
+    None,
+    (Message("user", "\u4f60\u597d"),),
+    ((Message("assistant", ""),), (Message("assistant", "b\r\n"), Message("user", "c"))),
+    (Edge(1, 0, margin=2.5, weight=0.5), Edge(0, 1)),
+    {"k": [1, {"x": None}]},
+)
+POST = Post("1", None, "me", "2016", "text", -3, True, "http://u", 1, 4)
+THREAD = Thread("1", "s", "t", ("a", "b"), (POST, Post("2", "1", None, None, "", 0)), None, "CC")
+
+
+def writer(folder, record_type=Comparison, **more):
+    return ArtifactWriter(folder, record_type, kind="k", settings={"a": 1}, **more)
+
+
+@pytest.mark.parametrize("record", [ONE, THREAD])
+def test_records_come_back_as_they_were(tmp_path, record):
+    """Every field survives: None, empty text, CRLF, Chinese, margins, weights, meta."""
+    with writer(tmp_path / "out", type(record)) as out:
+        out.add("part", record)
+    assert list(read_artifact(tmp_path / "out", type(record))) == [record]
+
+
+_text = st.text(st.characters(codec="utf-8"), max_size=12)
+_talk = st.lists(
+    st.builds(Message, st.sampled_from(["system", "user", "assistant"]), _text), max_size=3
+).map(tuple)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.builds(
+            Comparison,
+            id=_text,
+            source=_text,
+            subset=st.none() | _text,
+            prompt=_talk,
+            replies=st.lists(_talk, max_size=3).map(tuple),
+            meta=st.dictionaries(_text, _text | st.integers(-(2**31), 2**31), max_size=2),
+        ),
+        max_size=5,
+    )
+)
+def test_any_comparisons_round_trip(tmp_path, records):
+    """Parquet and back is the identity, whatever the text."""
+    with writer(tmp_path / "out", force=True) as out:
+        for record in records:
+            out.add("part", record)
+    assert list(read_artifact(tmp_path / "out", Comparison)) == records
+
+
+def test_many_rows_keep_their_order_over_row_groups(tmp_path):
+    """Writing is streamed in groups, reading gives the order of writing, part by part."""
+    total = 2 * ROWS_PER_GROUP + 7
+    with writer(tmp_path / "out") as out:
+        for number in range(total):
+            record = Comparison(str(number), "s", None, (), ((Message("assistant", "a"),),))
+            out.add("b" if number % 2 else "a", record)
+    ids = [int(c.id) for c in read_artifact(tmp_path / "out", Comparison)]
+    assert ids == [*range(0, total, 2), *range(1, total, 2)]
+    assert [int(c.id) for c in read_artifact(tmp_path / "out", Comparison, "b")] == [
+        *range(1, total, 2)
+    ]
+    assert pq.ParquetFile(tmp_path / "out" / "a.parquet").num_row_groups == 2
+
+
+def test_the_manifest_tells_what_went_in_and_what_was_dropped(tmp_path):
+    """Counts, drops by reason, settings, inputs with hashes, notes, versions."""
+    source = tmp_path / "in.txt"
+    source.write_bytes(b"abc")
+    with writer(tmp_path / "out") as out:
+        out.input(source)
+        out.add("train", ONE)
+        out.drop("empty")
+        out.drop("tie", 3)
+        out.notes["extra"] = {"n": 1}
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest["counts"] == {"train": 1}
+    assert manifest["dropped"] == {"empty": 1, "tie": 3}
+    assert manifest["settings"] == {"a": 1}
+    assert manifest["extra"] == {"n": 1}
+    assert manifest["inputs"] == [{"path": "in.txt", "bytes": 3, "sha256": file_sha256(source)}]
+    assert file_sha256(source).startswith("ba7816bf")
+    assert set(manifest["versions"]) >= {"python", "pyarrow"}
+
+
+def test_an_error_inside_leaves_nothing(tmp_path):
+    """An exception in the block removes the partial folder and keeps what was there before."""
+    with writer(tmp_path / "out") as out:
+        out.add("part", ONE)
+
+    def fail():
+        with writer(tmp_path / "out", force=True) as out:
+            out.add("part", ONE)
+            out.add("part", ONE)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert [each.name for each in tmp_path.iterdir()] == ["out"]
+    assert len(list(read_artifact(tmp_path / "out", Comparison))) == 1
+
+
+def test_a_kill_in_the_middle_leaves_no_artefact(tmp_path):
+    """After SIGKILL the folder does not exist, and the same command works."""
+    script = (
+        "import sys, time, pathlib\n"
+        "from worldpm.records import Comparison, Message\n"
+        "from worldpm.store import ArtifactWriter\n"
+        "row = Comparison('1', 's', None, (), ((Message('assistant', 'a'),),))\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "with ArtifactWriter(folder, Comparison, kind='k', settings={}) as out:\n"
+        "    for _ in range(2500): out.add('part', row)\n"
+        "    print('writing', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+        assert child.stdout.readline() == b"writing\n"
+        child.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(DataError, match="not an artefact"):
+        list(read_artifact(tmp_path / "out", Comparison))
+    with writer(tmp_path / "out") as out:
+        out.add("part", ONE)
+    assert len(list(read_artifact(tmp_path / "out", Comparison))) == 1
+
+
+def test_an_existing_output_needs_force(tmp_path):
+    """Nothing is overwritten unasked; with force the old parts are gone."""
+    with writer(tmp_path / "out") as out:
+        out.add("old", ONE)
+    with pytest.raises(OutputExistsError, match="--force"):
+        writer(tmp_path / "out")
+    with writer(tmp_path / "out", force=True) as out:
+        out.add("new", ONE)
+    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == [
+        "manifest.json",
+        "new.parquet",
+    ]
+
+
+def test_an_artefact_of_nothing_is_complete(tmp_path):
+    """No rows is a result too: a manifest, no parts, nothing to read."""
+    with writer(tmp_path / "out") as out:
+        out.drop("all")
+    assert list(read_artifact(tmp_path / "out", Comparison)) == []
+    assert list(read_artifact(tmp_path / "out", Comparison, "test")) == []
+
+
+def test_what_is_no_artefact_says_so(tmp_path):
+    """A folder without manifest, a broken manifest, a missing part, the wrong records."""
+    with pytest.raises(DataError, match=r"no manifest\.json"):
+        read_manifest(tmp_path)
+    with writer(tmp_path / "out") as out:
+        out.add("train", ONE)
+    with pytest.raises(DataError, match="has no part 'test'; it has train"):
+        list(read_artifact(tmp_path / "out", Comparison, "test"))
+    with pytest.raises(DataError, match="lacks the columns license, posts"):
+        list(read_artifact(tmp_path / "out", Thread))
+    (tmp_path / "out" / "manifest.json").write_text("{")
+    with pytest.raises(DataError, match="not valid JSON"):
+        read_manifest(tmp_path / "out")
+    damaged = tmp_path / "bad.parquet"
+    damaged.write_bytes(b"PAR1 nothing PAR1")
+    for read in (lambda p: list(read_parquet(p, Thread)), lambda p: list(read_parquet_rows(p))):
+        with pytest.raises(DataError, match=r"bad\.parquet: cannot be read as Parquet"):
+            read(damaged)
+    with pytest.raises(DataError, match="cannot be read as Parquet"):
+        is_own_parquet(tmp_path / "none.parquet", Thread)
+
+
+def test_own_parquet_is_told_by_its_columns(tmp_path):
+    """Our comparisons are recognised, and anybody's rows can be read with their numbers."""
+    with writer(tmp_path / "out") as out:
+        out.add("train", ONE)
+    path = tmp_path / "out" / "train.parquet"
+    assert is_own_parquet(path, Comparison)
+    assert not is_own_parquet(path, Thread)
+    ((number, row),) = read_parquet_rows(path)
+    assert (number, row["id"]) == (1, "1")
+
+
+def test_json_lines_are_numbered_and_bad_ones_named(tmp_path):
+    """Line numbers count blank lines; bad JSON, surrogates, long lines are errors."""
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"a": 1}\n\n  \n[2]')
+    assert list(read_json_lines(path)) == [(1, {"a": 1}), (4, [2])]
+    for bad in (b'{"a": 1}\n{oops', b'1\n"\\ud800"', b"1\nNaN", b"1\n\xff"):
+        path.write_bytes(bad)
+        with pytest.raises(DataError, match=r"a\.jsonl:2: not valid JSON"):
+            list(read_json_lines(path))
+    path.write_bytes(b"[1]\n[" + b" " * 50 + b"]")
+    with pytest.raises(DataError, match=r"a\.jsonl:2: line over 40 bytes"):
+        list(read_json_lines(path, max_line_bytes=40))
+    with pytest.raises(DataError, match=r"none\.jsonl: cannot be read: No such file"):
+        list(read_json_lines(tmp_path / "none.jsonl"))
+
+
+def test_gzipped_json_lines_are_read_and_damage_is_an_error(tmp_path):
+    """`*.gz` is unpacked on the way; a truncated file never passes as a shorter one."""
+    path = tmp_path / "a.jsonl.gz"
+    lines = b"".join(orjson.dumps({"n": number}) + b"\n" for number in range(5000))
+    packed = gzip.compress(lines)
+    path.write_bytes(packed)
+    assert sum(1 for _ in read_json_lines(path)) == 5000
+    for bad in (packed[: len(packed) // 2], packed[:-4], b"plain"):
+        path.write_bytes(bad)
+        with pytest.raises(DataError, match=r"a\.jsonl\.gz: cannot be read"):
+            list(read_json_lines(path))
+
+
+def test_atomic_writes_replace_whole_files(tmp_path):
+    """The new bytes are there, no temporary file is, and a failure says where."""
+    path = tmp_path / "deep" / "f.json"
+    write_atomic(path, b"one")
+    write_atomic(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert [each.name for each in path.parent.iterdir()] == ["f.json"]
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "x").write_bytes(b"")
+    with pytest.raises(WorldPMError, match="could not be written"):
+        write_atomic(tmp_path / "folder", b"x")
+
+
+def test_versions_name_what_is_installed():
+    """Installed packages have a version, others are left out."""
+    found = versions("pyarrow", "no-such-package-at-all")
+    assert set(found) == {"python", "pyarrow"}
