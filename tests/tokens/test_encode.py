@@ -247,6 +247,14 @@ def test_templates_not_served(tokenizer, text):
         Encoder(tokenizer, ChatTemplate(text, where="here"))
 
 
+def test_longest_token_wins(qwen_worldpm):
+    """Of two control tokens that begin alike, the template's text means the longer one."""
+    tokenizer = Tokenizer.from_file(str(qwen_worldpm / "tokenizer.json"))
+    tokenizer.add_special_tokens(["<|im_start|>user"])
+    ids = Encoder(tokenizer, ChatTemplate(TEMPLATES["worldpm"])).encode((Message("user", "x"),))
+    assert structure(ids) == [151644, 151645, 151665, 151645, 151643]
+
+
 def spaces_added(folder):
     """Runs of spaces as added tokens: plain text is then not what it was."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
