@@ -19,11 +19,10 @@ from worldpm.store import write_atomic
 
 BLUE, VERMILION, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#8A8A8A", "#222222"
 
-# Families that hold Chinese, by system: Linux, macOS, Windows.
+# Beginnings of the names of families that hold Chinese: Linux, macOS, Windows.
 _CJK_FAMILIES = (
-    "Noto Sans CJK SC", "Noto Sans SC", "Noto Sans CJK JP", "Source Han Sans SC",
-    "Source Han Sans CN", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback",
-    "LXGW WenKai", "PingFang SC", "Hiragino Sans GB", "Heiti SC", "STHeiti", "Songti SC",
+    "Noto Sans CJK", "Noto Sans SC", "Source Han Sans", "WenQuanYi", "Droid Sans Fallback",
+    "LXGW WenKai", "PingFang", "Hiragino Sans GB", "Heiti", "STHeiti", "Songti",
     "Arial Unicode MS", "Microsoft YaHei", "SimHei", "SimSun",
 )  # fmt: skip
 
@@ -61,8 +60,9 @@ def font_families() -> tuple[str, ...]:
     """The families to write with: DejaVu Sans, then the first installed one that holds Chinese."""
     from matplotlib import font_manager
 
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    return ("DejaVu Sans", *[name for name in _CJK_FAMILIES if name in installed][:1])
+    installed = sorted({font.name for font in font_manager.fontManager.ttflist})
+    found = [name for start in _CJK_FAMILIES for name in installed if name.startswith(start)]
+    return ("DejaVu Sans", *found[:1])
 
 
 @cache
@@ -97,7 +97,9 @@ def write(place: Any, x: float, y: float, text: str, **style: Any) -> Any:
         from matplotlib.patheffects import withStroke
 
         style["path_effects"] = [withStroke(linewidth=3, foreground=halo)]
-    style = {"family": font_families(), "color": INK, "parse_math": False, **style}
+    # The first family alone where it is enough: the others may lack a weight and say so.
+    families = font_families()[:1] if text.isascii() else font_families()
+    style = {"family": families, "color": INK, "parse_math": False, **style}
     return place.text(x, y, text, **style)
 
 

@@ -10,6 +10,8 @@ import math
 import unicodedata
 from collections.abc import Sequence
 
+from rich.cells import cell_len
+
 from worldpm.errors import WorldPMError
 from worldpm.records import Comparison, Conversation
 
@@ -61,16 +63,18 @@ def preview(reply: Conversation) -> str:
     return (one_line(reply[-1].content) if reply else "") or "(empty)"
 
 
-def shorten(text: str, width: int) -> str:
-    """At most `width` characters of `text`, the last an ellipsis where it was cut.
+def shorten(text: str, cells: int) -> str:
+    """At most `cells` terminal cells of `text` (a Han character takes two), cut with an ellipsis.
 
     A Latin word is not cut in two if that costs less than a third of the width.
     """
-    if len(text) <= width:
+    if cell_len(text) <= cells:
         return text
-    cut = text[: width - 1]
+    cut = text[:cells]
+    while cell_len(cut) > cells - 1:
+        cut = cut[:-1]
     space = cut.rfind(" ")
-    if space > width * 2 // 3:
+    if cell_len(cut[:space]) > cells * 2 // 3:
         cut = cut[:space]
     return cut.rstrip(" ,.;:，。；：、") + "…"
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
+
 from worldpm.errors import WorldPMError
 from worldpm.records import Comparison, Score
 from worldpm.report.figures import (
@@ -156,17 +158,14 @@ def _ranking_rows(
     ]  # fmt: skip
 
 
-def _two_lines(text: str, width: int = 36) -> str:
-    """The text broken once near its middle if it is longer than a line; CJK counts double."""
-    size = [2 if ord(c) > 0x2E7F else 1 for c in text]
-    if sum(size) <= width:
+def _two_lines(text: str, cells: int = 36) -> str:
+    """The text on one line if it fits in `cells`, else on two, the second cut short if need be."""
+    if cell_len(text) <= cells:
         return text
-    spaces = [i for i, c in enumerate(text) if c == " " and sum(size[:i]) <= width]
-    cut = spaces[-1] if spaces else next(i for i in range(len(text)) if sum(size[: i + 1]) > width)
-    rest = text[cut:].strip()
-    while sum(2 if ord(c) > 0x2E7F else 1 for c in rest) > width:
-        rest = shorten(rest, len(rest) - 1)
-    return f"{text[:cut]}\n{rest}"
+    cut = next(i for i in range(len(text)) if cell_len(text[: i + 1]) > cells)
+    space = text.rfind(" ", 0, cut + 1)
+    cut = space if space > 0 else cut
+    return f"{text[:cut]}\n{shorten(text[cut:].strip(), cells)}"
 
 
 def _area(p_best: float) -> float:
