@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
+from worldpm.errors import DataError
 from worldpm.pairs.sample import PairSettings, compare
 from worldpm.pairs.split import split_of
 from worldpm.records import Comparison, Thread
@@ -30,7 +31,8 @@ def build_pairs(
 ) -> dict[str, Any]:
     """Turn folders of threads into `folder` of comparisons; returns its manifest.
 
-    Raises DataError for a folder that is no artefact, OutputExistsError without `force`.
+    Raises DataError for a folder that is no artefact and for a held-out source that none of them
+    has, OutputExistsError without `force`.
     """
     settings = settings or PairSettings()
     numbers: Counter[str] = Counter()
@@ -53,6 +55,7 @@ def build_pairs(
                 disable=quiet,
             ):
                 numbers["threads"] += 1
+                by_source.setdefault(thread.source, Counter())
                 comparison = compare(thread, settings, out.drop)
                 if comparison is None:
                     continue
@@ -61,7 +64,12 @@ def build_pairs(
                 numbers["replies"] += len(comparison.replies)
                 numbers["replies_not_sampled"] += len(thread.answers) - len(comparison.replies)
                 numbers["edges"] += len(comparison.better)
-                by_source.setdefault(comparison.source, Counter())[part] += 1
+                by_source[comparison.source][part] += 1
+        if missing := set(settings.split.held_out_sources) - by_source.keys():
+            raise DataError(
+                f"split.held_out_sources: no threads of {', '.join(sorted(missing))}; "
+                f"there are {', '.join(sorted(by_source))}"
+            )
         out.notes["numbers"] = dict(numbers)
         out.notes["sources"] = {name: dict(parts) for name, parts in sorted(by_source.items())}
     return read_manifest(folder)

@@ -1,0 +1,59 @@
+"""The files that published sets come as: rows, numbers, and errors that name both."""
+
+import gzip
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from worldpm.errors import DataError
+from worldpm.pairs import files
+
+
+def test_rows_of_every_kind_in_name_order(tmp_path):
+    """JSON, JSON lines, gzip and Parquet, found below a folder, rows counted from 1."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "b.json").write_text('[{"n": 1}, {"n": 2}]')
+    (tmp_path / "a.jsonl").write_text('{"n": 3}\n')
+    (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(b'{"n": 4}\n'))
+    pq.write_table(pa.table({"n": [5]}), tmp_path / "d.parquet")
+    found = files.rows(tmp_path, "json", "jsonl", "jsonl.gz", "parquet")
+    assert [(file.name, number, row["n"]) for file, number, row in found] == [
+        ("a.jsonl", 1, 3),
+        ("c.jsonl.gz", 1, 4),
+        ("d.parquet", 1, 5),
+        ("b.json", 1, 1),
+        ("b.json", 2, 2),
+    ]
+    assert files.find(tmp_path / "a.jsonl", "json") == [tmp_path / "a.jsonl"]
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    """Nothing there, no list, no object, no JSON, no UTF-8."""
+    with pytest.raises(DataError, match=r"holds \*\.json or \*\.jsonl"):
+        files.find(tmp_path, "json", "jsonl")
+    path = tmp_path / "a.json"
+    for text, message in (("{}", "JSON list"), ("[1]", "a.json:1: a row must"), ("[", "not valid")):
+        path.write_text(text)
+        with pytest.raises(DataError, match=message):
+            list(files.rows(path))
+    path.write_bytes(b"\xff")
+    with pytest.raises(DataError, match="UTF-8"):
+        list(files.tab_separated(path))
+
+
+def test_tab_separated_lines_are_split_and_nothing_else(tmp_path):
+    """Quotes and carriage returns inside a cell are text; line ends go."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'a\t"b\r\nc\td "e"\n')
+    assert list(files.tab_separated(path)) == [["a", '"b'], ["c", 'd "e"']]
+
+
+def test_fields_are_checked():
+    """Text must be text, numbers numbers (True is none)."""
+    row = {"t": "x", "n": 2, "b": True}
+    assert files.text(row, "t", "W") == "x"
+    assert files.number(row, "n", "W") == 2.0
+    for call, key in ((files.text, "n"), (files.text, "none"), (files.number, "b")):
+        with pytest.raises(DataError, match=f"^W: {key} must be"):
+            call(row, key, "W")

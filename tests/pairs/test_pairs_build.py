@@ -1,0 +1,112 @@
+"""Folders of comparisons: splits as parts, every thread accounted for."""
+
+import pytest
+from dumps import answer, document, question, write_7z
+
+from worldpm.errors import DataError, OutputExistsError
+from worldpm.forum.build import build_threads
+from worldpm.pairs.build import build_pairs
+from worldpm.pairs.sample import PairSettings
+from worldpm.pairs.split import SplitSettings
+from worldpm.records import Comparison
+from worldpm.store import read_artifact
+
+
+def site(questions):
+    """Threads that take turns: two different answers, two equal, one, none."""
+    rows = []
+    for number in range(1, questions + 1):
+        rows.append(question(number))
+        first = 1000 * number
+        for index in range((2, 2, 1, 0)[number % 4]):
+            rows.append(answer(first + index, number, index if number % 4 == 0 else 3))
+    return document(*rows)
+
+
+@pytest.fixture
+def threads(tmp_path):
+    folders = []
+    for name in ("a", "b"):
+        dump = write_7z(tmp_path / f"{name}.org.7z", Posts=site(80))
+        folders.append(tmp_path / f"threads-{name}")
+        build_threads([dump], folders[-1], quiet=True)
+    return folders
+
+
+def test_threads_read_are_comparisons_plus_dropped(tmp_path, threads):
+    """80 threads a site: a quarter each of preference, tie, single answer and none."""
+    manifest = build_pairs(threads, tmp_path / "data", PairSettings(), quiet=True)
+    assert manifest["kind"] == "comparisons"
+    assert manifest["dropped"] == {
+        "all_scores_equal": 40,
+        "no_answer": 40,
+        "only_one_answer": 40,
+    }
+    assert sum(manifest["counts"].values()) == 40
+    numbers = manifest["numbers"]
+    assert numbers["threads"] == 160 == 40 + sum(manifest["dropped"].values())
+    assert (numbers["replies"], numbers["edges"], numbers["replies_not_sampled"]) == (80, 40, 0)
+    assert len(manifest["inputs"]) == 2
+
+
+def test_held_out_sites_are_the_test_set(tmp_path, threads):
+    """With no test fraction, test is the named site, whole, and nothing of it trains."""
+    chosen = PairSettings(split=SplitSettings(test=0, held_out_sources=("b.org",)))
+    manifest = build_pairs(threads, tmp_path / "data", chosen, quiet=True)
+    test = list(read_artifact(tmp_path / "data", Comparison, "test"))
+    assert {comparison.source for comparison in test} == {"b.org"}
+    assert manifest["sources"]["b.org"] == {"test": 20}
+    assert "test" not in manifest["sources"]["a.org"]
+    assert manifest["settings"]["split"]["held_out_sources"] == ["b.org"]
+
+
+def test_splits_do_not_depend_on_what_else_is_read(tmp_path, threads):
+    """A thread's split is the same alone, together and in the other order."""
+    chosen = PairSettings(split=SplitSettings(test=0.3, validation=0.3))
+
+    def parts(folders, name):
+        manifest = build_pairs(folders, tmp_path / name, chosen, quiet=True)
+        return {
+            (comparison.source, comparison.id): part
+            for part in manifest["counts"]
+            for comparison in read_artifact(tmp_path / name, Comparison, part)
+        }
+
+    together = parts(threads, "both")
+    assert together == parts(threads[::-1], "turned")
+    alone = parts(threads[:1], "one")
+    assert alone.items() <= together.items()
+    assert len(set(together.values())) == 3
+
+
+def test_outputs_and_inputs_are_checked(tmp_path, threads):
+    """No overwriting without force, no folder that is no artefact, no half-made output."""
+    build_pairs(threads, tmp_path / "data", quiet=True)
+    with pytest.raises(OutputExistsError):
+        build_pairs(threads, tmp_path / "data", quiet=True)
+    build_pairs(threads, tmp_path / "data", force=True, quiet=True)
+    with pytest.raises(DataError, match=r"no manifest\.json"):
+        build_pairs([tmp_path], tmp_path / "other", quiet=True)
+    with pytest.raises(DataError, match="lacks the columns"):
+        build_pairs([tmp_path / "data"], tmp_path / "other", quiet=True)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_held_out_site_that_is_not_there_is_an_error(tmp_path, threads):
+    """A misspelt site would silently train on what should be tested."""
+    chosen = PairSettings(split=SplitSettings(held_out_sources=("c.org",)))
+    with pytest.raises(
+        DataError, match=r"held_out_sources: no threads of c\.org; there are a\.org"
+    ):
+        build_pairs(threads, tmp_path / "data", chosen, quiet=True)
+    assert not (tmp_path / "data").exists()
+
+
+def test_progress_goes_to_stderr(tmp_path, threads, capfd):
+    """Nothing on stdout, and quiet is quiet."""
+    build_pairs(threads, tmp_path / "one", quiet=True)
+    assert capfd.readouterr() == ("", "")
+    build_pairs(threads, tmp_path / "two")
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "threads-a" in err

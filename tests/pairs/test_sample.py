@@ -1,0 +1,123 @@
+"""A thread becomes one comparison: prompt, replies, edges, and what is left out."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from worldpm.pairs.sample import PairSettings, compare, prompt_text
+from worldpm.records import Message, Post, Thread
+
+
+def thread(*votes, accepted=None, title="T", thread_id="1"):
+    """A thread with an answer for each vote count; `accepted` is the number of one of them."""
+    posts = [Post("q", None, "asker", None, "body", 0)]
+    for number, count in enumerate(votes):
+        posts.append(
+            Post(f"a{number}", "q", "me", None, f"answer {number}", count, number == accepted, "u")
+        )
+    return Thread(thread_id, "site", title, ("tag",), tuple(posts), "http://q", "CC BY-SA 4.0")
+
+
+def run(of, **settings):
+    dropped = Counter()
+    comparison = compare(of, PairSettings(**settings), lambda reason: dropped.update([reason]))
+    return comparison, dict(dropped)
+
+
+def test_a_thread_becomes_one_comparison():
+    """Title and body are the prompt, each answer is one reply, each vote difference an edge."""
+    comparison, dropped = run(thread(1, 3, 3))
+    assert comparison.prompt == (Message("user", "Title: T\n\nbody"),)
+    assert comparison.replies == tuple((Message("assistant", f"answer {n}"),) for n in range(3))
+    assert {(e.winner, e.loser, e.margin) for e in comparison.better} == {(1, 0, 2), (2, 0, 2)}
+    assert (comparison.id, comparison.source) == ("1", "site")
+    assert dropped == {}
+
+
+def test_the_accepted_answer_counts_one_vote_more():
+    """Equal votes: acceptance decides; one vote less: it makes a tie. Raw votes are kept."""
+    comparison, _ = run(thread(2, 2, accepted=1))
+    assert [(e.winner, e.loser, e.margin) for e in comparison.better] == [(1, 0, 1)]
+    assert [(p["votes"], p["accepted"]) for p in comparison.meta["posts"]] == [
+        (2, False),
+        (2, True),
+    ]
+    assert run(thread(3, 2, accepted=1)) == (None, {"all_scores_equal": 1})
+
+
+def test_attribution_is_kept():
+    """Links, authors and licence travel with the comparison."""
+    meta = run(thread(1, 2))[0].meta
+    assert (meta["url"], meta["license"], meta["author"]) == ("http://q", "CC BY-SA 4.0", "asker")
+    assert [post["id"] for post in meta["posts"]] == ["a0", "a1"]
+    assert {(post["url"], post["author"]) for post in meta["posts"]} == {("u", "me")}
+
+
+@pytest.mark.parametrize(
+    ("votes", "settings", "reason"),
+    [
+        ((), {}, "no_answer"),
+        ((4,), {}, "only_one_answer"),
+        ((2, 2, 2), {}, "all_scores_equal"),
+        ((2, 3), {"min_margin": 2}, "all_margins_too_small"),
+    ],
+)
+def test_threads_without_a_preference_are_dropped_by_reason(votes, settings, reason):
+    """Each reason has its name."""
+    assert run(thread(*votes), **settings) == (None, {reason: 1})
+
+
+def test_no_title_no_title_line():
+    """A forum without titles gives the body alone."""
+    assert prompt_text(thread(title="")) == "body"
+
+
+@given(
+    st.lists(st.integers(-3, 3), min_size=2, max_size=30),
+    st.integers(2, 6),
+    st.integers(1, 3),
+    st.integers(0, 5),
+)
+def test_sampling_keeps_an_edge_whenever_there_is_one(votes, most, margin, seed):
+    """At most `max_replies` answers in thread order, and always an edge if the thread has one."""
+    of = thread(*votes, thread_id=str(seed))
+    comparison, dropped = run(of, max_replies=most, min_margin=margin, seed=seed)
+    if max(votes) - min(votes) < margin:
+        assert comparison is None
+        assert sum(dropped.values()) == 1
+        return
+    assert len(comparison.replies) <= most
+    assert comparison.better
+    assert all(edge.margin >= margin for edge in comparison.better)
+    kept = [int(post["id"][1:]) for post in comparison.meta["posts"]]
+    assert kept == sorted(kept)
+    assert comparison.meta["num_answers"] == len(votes)
+    for edge in comparison.better:
+        assert votes[kept[edge.winner]] - votes[kept[edge.loser]] == edge.margin
+
+
+def test_sampling_prefers_neither_votes_nor_age():
+    """Over many threads each of 12 answers is kept about 4 times in 12."""
+    counts = Counter()
+    for number in range(3000):
+        comparison, _ = run(thread(*range(12), thread_id=str(number)), max_replies=4)
+        counts.update(post["id"] for post in comparison.meta["posts"])
+    assert counts.total() == 12_000
+    assert all(abs(count - 1000) < 110 for count in counts.values())  # about four deviations
+
+
+def test_sampling_depends_on_the_seed_and_nothing_else():
+    """The same seed draws the same answers, another seed others."""
+    of = thread(*range(30))
+    draws = [tuple(p["id"] for p in run(of, seed=s)[0].meta["posts"]) for s in (0, 0, 1)]
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_settings_out_of_range_are_refused():
+    """One reply is no comparison, and a margin of zero would make ties edges."""
+    for bad in ({"max_replies": 1}, {"min_margin": 0}, {"max_reply": 4}):
+        with pytest.raises(ValidationError):
+            PairSettings(**bad)
