@@ -70,7 +70,9 @@ def test_votes_and_tags_beside_posts_are_used(tmp_path):
         ),
         "Tags": document(row(Id=1, TagName="a"), root="tags"),
     }
-    (packed,), _ = read(write_7z(tmp_path / "site.org.7z", **members))
+    path, notes = write_7z(tmp_path / "site.org.7z", **members), []
+    (packed,) = read_stackexchange(path, notes.append, notes.append)
+    assert notes == ["tags_not_listed"]
     (reply,) = packed.answers
     assert (reply.up, reply.down, packed.tags) == (2, 1, ("a",))
     folder = tmp_path / "site.org"

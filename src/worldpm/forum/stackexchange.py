@@ -70,7 +70,8 @@ class _Site:
 def read_stackexchange(path: Path, drop: Drop, note: Drop = lambda name: None) -> Iterator[Thread]:
     """Yield the threads of one site's dump; `drop(reason)` is called once for each row left out.
 
-    `note("bodies_as_plain_text")` is called for each post that lost its markup but was kept.
+    `note` is called with "bodies_as_plain_text" for each post kept without its markup, and
+    with "tags_not_listed" for each tag left out because Tags.xml does not have it.
 
     The site's name, and with it every link, comes from the name of the archive or folder.
     Raises DataError naming the archive and member for what cannot be read: damage, broken XML,
@@ -250,7 +251,7 @@ def _threads(site: _Site) -> Iterator[Thread]:
             id=question.id,
             source=site.name,
             title=" ".join(question.title.split()),
-            tags=tuple(t for t in question.tags if not site.known_tags or t in site.known_tags),
+            tags=_listed(site, question.tags),
             posts=tuple(posts),
             url=opening.url,
             license=question.license,
@@ -259,6 +260,16 @@ def _threads(site: _Site) -> Iterator[Thread]:
         of_dropped = parent in site.dropped_questions
         for _ in orphans:
             site.drop("answer_of_dropped_question" if of_dropped else "answer_question_missing")
+
+
+def _listed(site: _Site, tags: tuple[str, ...]) -> tuple[str, ...]:
+    """The tags that Tags.xml lists; all of them where there is no Tags.xml."""
+    if not site.known_tags:
+        return tags
+    listed = tuple(tag for tag in tags if tag in site.known_tags)
+    for _ in range(len(tags) - len(listed)):
+        site.note("tags_not_listed")
+    return listed
 
 
 def _post(site: _Site, row: _Row, link: str, accepted: bool) -> Post | None:
