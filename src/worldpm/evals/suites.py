@@ -121,11 +121,13 @@ def rewardbench(folder: Path) -> Iterator[Comparison]:
         ) from None
     except KeyError as error:
         raise DataError(f"{table}: lacks the column {error}; it needs id,subset,section") from None
+    seen: set[str] = set()
     for number, raw in read_json_lines(path):
         row = parse_row(RewardBenchRow, raw, f"{path}:{number}")
         if row.id not in places:
             raise DataError(f"{path}:{number}: id {row.id!r} is not in {table.name}")
         subset, section = places[row.id]
+        seen.add(row.id)
         if section not in _REWARDBENCH_CLASSES:
             raise DataError(
                 f"{table}: id {row.id!r}: section {section!r} is none of "
@@ -140,6 +142,11 @@ def rewardbench(folder: Path) -> Iterator[Comparison]:
             0 if row.label == "A" else 1,
             {"class": _REWARDBENCH_CLASSES[section], "section": section},
             swap=True,
+        )
+    if missing := sorted(places.keys() - seen):
+        raise DataError(
+            f"{path}: {len(missing)} rows of {table.name} are missing, {missing[0]!r} for one; "
+            "the file is cut short, fetch it again"
         )
 
 
