@@ -1,0 +1,108 @@
+"""A checkpoint's config.json -> `ModelConfig`, through a list of the fields we allow.
+
+    {"model_type": "qwen2", "hidden_size": 896, ...} -> ModelConfig(hidden_size=896, ...)
+
+Fields that change the computation in a way we do not have are an error, never ignored; fields
+that could make a loader run code (`auto_map`, quantisation hooks, attention kernels) are not read.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from worldpm.errors import CheckpointError
+
+FAMILIES = ("qwen2", "qwen3", "llama")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """The shape of a decoder; field names as in Hugging Face's config.json."""
+
+    model_type: str
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    rms_norm_eps: float
+    rope_theta: float
+    qkv_bias: bool
+    o_bias: bool
+    mlp_bias: bool
+    qk_norm: bool
+    max_position_embeddings: int
+
+    def num_parameters(self) -> int:
+        """Parameters of the decoder without embeddings and head (N of the scaling laws)."""
+        hidden, inner = self.hidden_size, self.intermediate_size
+        queries = self.num_attention_heads * self.head_dim
+        keys = self.num_key_value_heads * self.head_dim
+        layer = hidden * (2 * queries + 2 * keys) + 3 * hidden * inner + 2 * hidden
+        layer += (queries + 2 * keys) * self.qkv_bias + hidden * self.o_bias
+        layer += (2 * inner + hidden) * self.mlp_bias + 2 * self.head_dim * self.qk_norm
+        return layer * self.num_hidden_layers + hidden
+
+
+def parse_config(raw: Mapping[str, Any], where: str) -> ModelConfig:
+    """Read the allow-listed fields of a config.json.
+
+    Raises CheckpointError, naming `where` and the field, for a model family, activation, rotary
+    scaling or attention window that the decoder does not have, and for missing fields.
+    """
+    family = raw.get("model_type")
+    if family not in FAMILIES:
+        raise CheckpointError(
+            f"{where}: model_type {family!r} is not supported; supported are {', '.join(FAMILIES)}"
+        )
+    if raw.get("quantization_config"):
+        raise CheckpointError(f"{where}: quantised weights are not supported; give bf16 or float32")
+    if raw.get("hidden_act", "silu") != "silu":
+        raise CheckpointError(f"{where}: hidden_act {raw['hidden_act']!r} is not supported (silu)")
+    if raw.get("use_sliding_window"):
+        raise CheckpointError(f"{where}: use_sliding_window is not supported")
+    rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind != "default":
+        raise CheckpointError(f"{where}: rotary scaling {kind!r} is not supported (default only)")
+    theta = rope.get("rope_theta", raw.get("rope_theta", 10_000.0))
+    try:
+        heads = int(raw["num_attention_heads"])
+        config = ModelConfig(
+            model_type=family,
+            vocab_size=int(raw["vocab_size"]),
+            hidden_size=int(raw["hidden_size"]),
+            intermediate_size=int(raw["intermediate_size"]),
+            num_hidden_layers=int(raw["num_hidden_layers"]),
+            num_attention_heads=heads,
+            num_key_value_heads=int(raw.get("num_key_value_heads") or heads),
+            head_dim=int(raw.get("head_dim") or raw["hidden_size"] // heads),
+            rms_norm_eps=float(raw.get("rms_norm_eps", 1e-6)),
+            rope_theta=float(theta),
+            qkv_bias=family == "qwen2" or bool(raw.get("attention_bias", False)),
+            o_bias=family != "qwen2" and bool(raw.get("attention_bias", False)),
+            mlp_bias=bool(raw.get("mlp_bias", False)),
+            qk_norm=family == "qwen3",
+            max_position_embeddings=int(raw.get("max_position_embeddings", 2048)),
+        )
+    except KeyError as error:
+        raise CheckpointError(f"{where}: the field {error.args[0]!r} is missing") from None
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{where}: {error}") from None
+    if config.num_attention_heads % config.num_key_value_heads:
+        raise CheckpointError(f"{where}: attention heads are not a multiple of key-value heads")
+    return config
+
+
+def hf_config(config: ModelConfig) -> dict[str, Any]:
+    """The config.json fields of a checkpoint we write, in Hugging Face's names."""
+    fields = asdict(config)
+    for ours in ("qkv_bias", "o_bias", "qk_norm"):
+        fields.pop(ours)
+    if config.model_type != "qwen2":
+        fields["attention_bias"] = config.qkv_bias
+    if config.model_type != "llama":
+        fields.pop("mlp_bias")
+    return {**fields, "hidden_act": "silu", "tie_word_embeddings": True}

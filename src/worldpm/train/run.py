@@ -1,0 +1,158 @@
+"""A whole training run: prepare the model and the data, fit, write what is to be exchanged.
+
+worldpm train RECIPE.toml --base FOLDER --data DATA/... -o RUN/
+
+RUN/run.json        recipe, data digests, versions: written first, checked on --resume
+RUN/metrics.jsonl   one line a step and a validation; the numbers never live in log text
+RUN/checkpoints/    for --resume
+RUN/adapter/        LoRA factors and head in peft's format (when the recipe trains LoRA)
+RUN/model/          the whole model as a Hugging Face folder; its presence means done
+"""
+
+import shutil
+import signal
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import torch
+
+from worldpm.errors import CheckpointError, OutputExistsError, WorldPMError
+from worldpm.model.adapter import write_adapter
+from worldpm.model.checkpoint import iter_tensors, read_config, weight_files, write_model
+from worldpm.model.decoder import PreferenceModel, linear_head, mlp_head
+from worldpm.store import file_sha256, read_manifest, versions, write_atomic
+from worldpm.tokens.encode import Encoder
+from worldpm.train.examples import load_examples
+from worldpm.train.loop import fit
+from worldpm.train.lora import LoRALinear, add_lora, extract
+from worldpm.train.recipe import Recipe
+from worldpm.train.runlog import RunLog
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def base_model(base: Path, recipe: Recipe) -> PreferenceModel:
+    """The base's decoder under a head: the checkpoint's own if it has one, else a new one.
+
+    A new head's last layer starts at zero, so that training starts at a score of 0 for every
+    reply. Only what the recipe trains requires gradients.
+    """
+    config = read_config(base)
+    if recipe.model.frozen_layers >= config.num_hidden_layers:
+        raise WorldPMError(
+            f"model.frozen_layers: {recipe.model.frozen_layers} leaves none of the "
+            f"{config.num_hidden_layers} layers to train"
+        )
+    torch.manual_seed(recipe.seed)
+    head = (linear_head if recipe.model.head == "linear" else mlp_head)(config.hidden_size)
+    model = PreferenceModel(config, head)
+    state = {n: t for n, t in iter_tensors(base) if not n.startswith("lm_head.")}
+    missing, unknown = model.load_state_dict(state, strict=False)
+    missing = [name for name in missing if not name.startswith("score.")]
+    if missing or unknown:
+        raise CheckpointError(f"{base}: lacks {missing[:1]} or has unknown {unknown[:1]}")
+    if not any(name.startswith("score.") for name in state):
+        *_, last = (m for m in head.modules() if isinstance(m, torch.nn.Linear))
+        torch.nn.init.zeros_(last.weight)
+    first = recipe.model.frozen_layers
+    model.model.requires_grad_(recipe.lora.rank == 0)
+    model.model.embed_tokens.requires_grad_(recipe.lora.rank == 0 and first == 0)
+    model.model.layers[:first].requires_grad_(False)
+    if recipe.lora.rank:
+        model.model.to(DTYPES[recipe.model.dtype])
+        add_lora(model, recipe.lora, first, recipe.seed)
+    return model
+
+
+def merged(model: PreferenceModel) -> PreferenceModel:
+    """`model` with every LoRA layer folded into its base weight, in place."""
+    for parent in list(model.modules()):
+        for name, module in list(parent.named_children()):
+            if isinstance(module, LoRALinear):
+                delta = module.scale * (module.lora_B.float() @ module.lora_A.float())
+                weight = module.base.weight
+                weight.data = (weight.float() + delta).to(weight.dtype).detach()
+                setattr(parent, name, module.base)
+    return model
+
+
+@contextmanager
+def _stop_on_signals() -> Any:
+    """Turn the first SIGTERM or SIGINT into a request; a second one acts as usual."""
+    requested: list[int] = []
+
+    def handler(number: int, frame: object) -> None:
+        requested.append(number)
+        signal.signal(number, previous[number])
+
+    previous = {int(n): signal.signal(n, handler) for n in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(requested)
+    finally:
+        for number, old in previous.items():
+            signal.signal(number, old)
+
+
+def train(
+    recipe: Recipe,
+    base: Path,
+    data: Sequence[Path],
+    run: Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Train and write `run`; returns the last validation record with counts.
+
+    Raises OutputExistsError unless `run` is new, or `resume` or `force` is given; WorldPMError if
+    `resume` meets another recipe, base or data than the run began with.
+    """
+    identity = {
+        "recipe": recipe.model_dump(mode="json"),
+        "base": [file_sha256(path) for path in weight_files(base)],
+        "data": [_digest(folder) for folder in data],
+    }
+    _open_run(run, identity, resume=resume, force=force)
+    encoder = Encoder.from_folder(base)
+    model = base_model(base, recipe)
+    with RunLog(run, quiet=quiet) as log, _stop_on_signals() as stop_requested:
+        examples, dropped = load_examples(data, "train", encoder, recipe.data)
+        log.note(f"train: {len(examples)} comparisons; left out: {dict(dropped) or 'none'}")
+        validation, lost = load_examples(data, "validation", encoder, recipe.data)
+        log.note(f"validation: {len(validation)} comparisons; left out: {dict(lost) or 'none'}")
+        fit(
+            model, examples, validation, recipe, run,
+            resume=resume, log=log.record, stop_requested=stop_requested,
+        )  # fmt: skip
+    if recipe.lora.rank:
+        write_adapter(extract(model, recipe.lora), run / "adapter", base.name)
+    write_model(merged(model), run / "model", base, dtype=DTYPES[recipe.model.dtype])
+    return {"dropped": {"train": dict(dropped), "validation": dict(lost)}, **log.last_validation}
+
+
+def _digest(folder: Path) -> dict[str, str]:
+    parts = sorted(read_manifest(folder)["counts"])
+    return {part: file_sha256(folder / f"{part}.parquet") for part in parts}
+
+
+def _open_run(run: Path, identity: dict[str, Any], *, resume: bool, force: bool) -> None:
+    path = run / "run.json"
+    if resume and path.is_file():
+        begun = orjson.loads(path.read_bytes())
+        differs = [key for key in identity if begun.get(key) != identity[key]]
+        if differs:
+            raise WorldPMError(
+                f"{run}: began with another {' and '.join(differs)}; resume with the same, "
+                "or start a new run"
+            )
+        return
+    if run.exists() and not force:
+        raise OutputExistsError(f"{run}: exists already; give another -o, --resume or --force")
+    shutil.rmtree(run, ignore_errors=True)
+    packages = ("worldpm", "torch", "tokenizers", "safetensors")
+    record = {**identity, "versions": versions(*packages)}
+    write_atomic(path, orjson.dumps(record, option=orjson.OPT_INDENT_2))
