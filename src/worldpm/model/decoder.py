@@ -199,7 +199,8 @@ class Layer(nn.Module):
         hidden = self.input_layernorm(residual).to(dtype)
         residual = residual + self.self_attn(hidden, rope, batch, masks)
         hidden = self.post_attention_layernorm(residual).to(dtype)
-        return residual + self.mlp(hidden)
+        output: Tensor = residual + self.mlp(hidden)
+        return output
 
 
 class Decoder(nn.Module):
@@ -233,8 +234,8 @@ class Decoder(nn.Module):
 
     def at_leaves(self, residual: Tensor, batch: TreeBatch) -> Tensor:
         """The final norm at the leaves of (T, hidden): (leaves, hidden) in float32."""
-        output: Tensor = self.norm(residual[batch.leaves])
-        return output
+        hidden: Tensor = self.norm(residual[batch.leaves])
+        return hidden
 
 
 class PreferenceModel(nn.Module):

@@ -21,6 +21,7 @@ import torch
 
 from worldpm.errors import CheckpointError, OutputExistsError, WorldPMError
 from worldpm.model.adapter import write_adapter
+from worldpm.model.allocator import keep_freed_memory
 from worldpm.model.checkpoint import iter_tensors, read_config, weight_files, write_model
 from worldpm.model.decoder import PreferenceModel, linear_head, mlp_head
 from worldpm.store import file_sha256, read_manifest, versions, write_atomic
@@ -117,6 +118,7 @@ def train(
         "data": [_digest(folder) for folder in data],
     }
     _open_run(run, identity, resume=resume, force=force)
+    keep_freed_memory()
     encoder = Encoder.from_folder(base)
     model = base_model(base, recipe)
     with RunLog(run, quiet=quiet) as log, _stop_on_signals() as stop_requested:
