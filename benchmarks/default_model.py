@@ -1,0 +1,222 @@
+"""The default model on comparisons kept out of its training, beside three baselines.
+
+    python benchmarks/default_model.py --data DATA --shared ../shared/data -o runs/default-eval
+
+DATA holds the artefacts that docs/model-card.md makes (hh-rlhf, stackexchange, ...). The baselines:
+longer-is-better, chance, and a Bradley-Terry head trained on the base's frozen last hidden states.
+The layers that the recipe left frozen are the same in the base and the tuned model, so they run
+once for both. Scores are kept as they are made: the same command goes on where it was stopped.
+"""
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import orjson
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from worldpm.evals.metrics import difference, edge_loss, edge_table
+from worldpm.evals.run import evaluate, to_json
+from worldpm.evals.suites import read_suite
+from worldpm.model.allocator import keep_freed_memory
+from worldpm.model.batch import collate
+from worldpm.model.decoder import PreferenceModel, linear_head
+from worldpm.records import Comparison
+from worldpm.score import load
+from worldpm.store import read_artifact
+from worldpm.tokens.encode import Encoder
+from worldpm.tokens.pack import pack
+from worldpm.tokens.tree import build_tree
+from worldpm.train.loss import bradley_terry
+
+HELD_OUT = {
+    "hh-rlhf helpful-base": ("hh-rlhf", "test", "helpful-base"),
+    "Stack Exchange": ("stackexchange", "test", None),
+}
+TRAIN = ("hh-rlhf", "stackexchange", "qa-feedback", "oasst-zh")
+SUITES = {"llmbar": "llmbar", "rewardbench": "rewardbench", "rm-bench": "rm_bench"}
+CHUNK = 32
+L2_GRID = (1e-3, 1e-2, 1e-1, 1.0)
+
+
+@dataclass
+class Pair:
+    """The tuned model and its base, with the number of layers that are the same in both."""
+
+    tuned: PreferenceModel
+    base: PreferenceModel
+    shared: int
+    encoder: Encoder
+
+
+def load_pair(model: str | None, base_folder: Path, shared: int) -> Pair:
+    from worldpm.model.checkpoint import iter_tensors, read_config
+
+    scorer = load(model, dtype="bfloat16")
+    config = read_config(base_folder)
+    base = PreferenceModel(config, linear_head(config.hidden_size))
+    base.load_state_dict(dict(iter_tensors(base_folder)), strict=False)
+    base.model.to(torch.bfloat16)
+    for ours, theirs in zip(
+        scorer.model.model.layers[:shared].parameters(),
+        base.model.layers[:shared].parameters(),
+        strict=True,
+    ):
+        assert torch.equal(ours, theirs), "the frozen layers differ; wrong --shared-layers"
+    return Pair(scorer.model, base, shared, scorer.encoder)
+
+
+@torch.inference_mode()
+def run_chunk(
+    pair: Pair, comparisons: Sequence[Comparison], max_tokens: int, want_tuned: bool
+) -> list[dict[str, object]]:
+    """For each comparison: scores of the tuned model, features of the base, or why neither."""
+    results: list[dict[str, object]] = [
+        {"id": c.id, "dropped": "over_max_tokens"} for c in comparisons
+    ]
+    trees = {}
+    for i, comparison in enumerate(comparisons):
+        sequences = pair.encoder.encode_replies(comparison)
+        if max(map(len, sequences)) <= max_tokens:
+            trees[i] = build_tree(sequences)
+    order = sorted(trees, key=lambda i: trees[i].tokens.size)
+    for group in pack([trees[i] for i in order], 4096):
+        members = [order[i] for i in group]
+        batch = collate([trees[i] for i in members])
+        decoder, base = pair.tuned.model, pair.base.model
+        depth = len(decoder.layers)
+        residual = base.run_layers(base.embed(batch), batch, 0, pair.shared)
+        features = base.at_leaves(base.run_layers(residual, batch, pair.shared, depth), batch)
+        scores = torch.zeros(len(features))
+        if want_tuned:
+            last = decoder.run_layers(residual, batch, pair.shared, depth)
+            scores = pair.tuned.apply_head(decoder.at_leaves(last, batch))
+        first = 0
+        for i in members:
+            count = len(trees[i].leaves)
+            results[i] = {
+                "id": comparisons[i].id,
+                "scores": scores[first : first + count].tolist(),
+                "features": features[first : first + count].half().numpy().tobytes().hex(),
+            }
+            first += count
+    return results
+
+
+def run_set(
+    pair: Pair, name: str, comparisons: Sequence[Comparison], out: Path,
+    max_tokens: int = 4096, want_tuned: bool = True,
+) -> dict[str, dict[str, object]]:  # fmt: skip
+    """Results by id, appended to OUT/NAME.jsonl as they come."""
+    path = out / f"{name.replace(' ', '_')}.jsonl"
+    done = {}
+    if path.exists():
+        for line in path.read_bytes().splitlines():
+            row = orjson.loads(line)
+            done[row["id"]] = row
+    todo = [c for c in comparisons if c.id not in done]
+    chunks = range(0, len(todo), CHUNK)
+    with path.open("ab") as file:
+        for start in track(chunks, description=name, console=Console(stderr=True)):
+            rows = run_chunk(pair, todo[start : start + CHUNK], max_tokens, want_tuned)
+            file.write(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+            file.flush()
+            done.update((row["id"], row) for row in rows)
+    return done
+
+
+def features_of(row: dict[str, object]) -> np.ndarray:
+    raw = np.frombuffer(bytes.fromhex(str(row["features"])), dtype=np.float16)
+    return raw.astype(np.float32).reshape(-1, 576)
+
+
+def frozen_head(comparisons: Iterable[Comparison], rows: dict[str, dict[str, object]]) -> tuple:
+    """A linear Bradley-Terry head on frozen features: weights, scale; L2 chosen on a tenth."""
+    contrasts, weights = [], []
+    for comparison in comparisons:
+        row = rows[comparison.id]
+        if "features" in row and comparison.better:
+            states = features_of(row)
+            for edge in comparison.better:
+                contrasts.append(states[edge.winner] - states[edge.loser])
+                weights.append((len(comparison.replies) - 1) / len(comparison.better))
+    x, w = torch.tensor(np.stack(contrasts)), torch.tensor(weights, dtype=torch.float32)
+    scale = x.std(0) + 1e-6
+    x = x / scale
+    tenth = torch.arange(len(x)) % 10 == 0
+    best = (float("inf"), None, None)
+    for l2 in L2_GRID:
+        head = torch.zeros(x.shape[1], requires_grad=True)
+        optimizer = torch.optim.LBFGS([head], max_iter=200, line_search_fn="strong_wolfe")
+
+        def closure(head=head, l2=l2, optimizer=optimizer):
+            optimizer.zero_grad()
+            scores = torch.cat((x[~tenth] @ head, torch.zeros(int((~tenth).sum()))))
+            n = len(scores) // 2
+            loss = bradley_terry(scores, torch.arange(n), torch.arange(n, 2 * n), w[~tenth])
+            loss = loss / w[~tenth].sum() + 0.5 * l2 * (head**2).sum()
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+        held = torch.nn.functional.softplus(-(x[tenth] @ head.detach()))
+        loss = float((held * w[tenth]).sum() / w[tenth].sum())
+        best = min(best, (loss, l2, head.detach() / scale), key=lambda item: item[0])
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--shared", type=Path, required=True)
+    parser.add_argument("--model", default=None)
+    parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument("--shared-layers", type=int, default=20)
+    parser.add_argument("--train-sample", type=int, default=2400, help="comparisons for the head")
+    parser.add_argument("--sets", nargs="*", default=[*HELD_OUT, *SUITES, "frozen-head"])
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    keep_freed_memory()
+    pair = load_pair(args.model, args.base, args.shared_layers)
+    tests = {}
+    for name, (folder, part, subset) in HELD_OUT.items():
+        rows = read_artifact(args.data / folder, Comparison, part)
+        tests[name] = [c for c in rows if subset in (None, c.subset)]
+    for name, folder in SUITES.items():
+        tests[name] = read_suite(name, args.shared / "evals" / folder)
+    head = None
+    if "frozen-head" in args.sets:
+        train = [c for n in TRAIN for c in read_artifact(args.data / n, Comparison, "train")]
+        chosen = np.random.default_rng(0).permutation(len(train))
+        train = list(islice((train[i] for i in chosen), args.train_sample))
+        rows = run_set(pair, "train-features", train, args.out, max_tokens=400, want_tuned=False)
+        head = frozen_head(train, rows)
+        print(f"frozen head: validation loss {head[0]:.4f} nats, l2 {head[1]}", flush=True)
+    table = {}
+    for name in [n for n in args.sets if n in tests]:
+        rows = run_set(pair, name, tests[name], args.out)
+        kept = [c for c in tests[name] if "scores" in rows[c.id]]
+        scored = [rows[c.id]["scores"] for c in kept]
+        found = evaluate(kept, lambda _, s=scored: s, suite=name, weighting="edge")
+        table[name] = {"dropped": len(tests[name]) - len(kept), **to_json(found)}
+        if head is not None:
+            frozen = [(features_of(rows[c.id]) @ head[2].numpy()).tolist() for c in kept]
+            other = evaluate(kept, lambda _, s=frozen: s, suite=name, weighting="edge")
+            table[name]["frozen_head"] = to_json(other)["lines"][0]
+            ahead = difference(edge_table(kept, scored), edge_table(kept, frozen), weighting="edge")
+            table[name]["accuracy_over_frozen_head"] = [ahead.value, *ahead.interval]
+        ours = edge_table(kept, scored)
+        print(name, json.dumps(table[name]["lines"][0], default=str)[:600], flush=True)
+        print("  mean loss", float(edge_loss(ours.difference).mean()), flush=True)
+        (args.out / "table.json").write_bytes(orjson.dumps(table, option=orjson.OPT_INDENT_2))
+
+
+if __name__ == "__main__":
+    main()
