@@ -58,7 +58,8 @@ def plot_evaluation(
         for line in evaluation_lines(evaluation)
         if line["kind"] == "all" or line["kind"] in kinds
     ]
-    row, left, wide, bottom = 0.36, 2.7, 6.0, 0.75  # inches
+    longest = max(len(line["outcome"]["name"]) + 4 * (line["kind"] != "all") for line in lines)
+    row, left, wide, bottom = 0.36, max(2.2, 1.05 + 0.077 * longest), 6.0, 0.75  # inches
     figure = new_figure(left + wide + 1.9, bottom + row * len(lines) + 1.25)
     axes = new_axes(figure, left, bottom, wide, row * len(lines))
     axes.set_ylim(len(lines) - 0.5, -0.5)
@@ -79,7 +80,7 @@ def plot_evaluation(
         axes.plot(marks, place, "x", color=GREY, mew=1.5, ms=5.5, zorder=2)
         ends += [low, high, length, marks]
         _row_words(figure, axes, line, place)
-    axes.set_xlim(max(0.0, min(ends) - 3), min(100.0, max(ends) + 3))
+    axes.set_xlim(max(-1.5, min(ends) - 3), min(101.5, max(ends) + 3))
     axes.set_xlabel("accuracy, % of known comparisons; a tie is worth one half", fontsize=9)
     _legend(
         figure,
@@ -158,7 +159,7 @@ def _legend(figure: Any, left: float, *entries: tuple[str, str, str]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class TrainingRun:
     """Columns of metrics.jsonl: steps (pairs seen, loss), validations (pairs, loss, accuracy)."""
 
     steps: list[tuple[float, float]]
@@ -166,7 +167,7 @@ class _Run:
     num_not_finite: int
 
 
-def read_metrics(path: Path) -> _Run:
+def read_metrics(path: Path) -> TrainingRun:
     """The steps and validations of a run's metrics.jsonl, in order of pairs seen.
 
     Where a resumed run wrote a step again, the later line counts. Steps whose loss was not finite
@@ -188,7 +189,7 @@ def read_metrics(path: Path) -> _Run:
     if not finite:
         raise DataError(f"{path}: has no step with a loss yet; draw it when training has begun")
     good = [v for v in validations.values() if None not in v]
-    return _Run(sorted(finite), sorted(good), len(steps) - len(finite))
+    return TrainingRun(sorted(finite), sorted(good), len(steps) - len(finite))
 
 
 def smooth(values: Sequence[float], span: int) -> list[float]:
@@ -233,7 +234,7 @@ def plot_training(
     return save(figure, path, ("series", "pairs", "loss_nats", "accuracy"), rows)
 
 
-def _draw_losses(axes: Any, run: _Run) -> None:
+def _draw_losses(axes: Any, run: TrainingRun) -> None:
     pairs, losses = (list(column) for column in zip(*run.steps, strict=True))
     span = max(5, len(losses) // 50)
     first = span if len(losses) > 3 * span else 0  # an average of a few steps is mostly noise
@@ -249,7 +250,7 @@ def _draw_losses(axes: Any, run: _Run) -> None:
     _name_lines(axes, named, [LN_2, *smoothed, *validation])
 
 
-def _draw_accuracies(axes: Any, run: _Run, floor: Sequence[float]) -> None:
+def _draw_accuracies(axes: Any, run: TrainingRun, floor: Sequence[float]) -> None:
     right = [100 * look[2] for look in run.validations]
     axes.axhline(50, color=GREY, lw=1, ls=(0, (4, 3)))
     named = [(50.0, "chance", "#666666")]
@@ -262,7 +263,7 @@ def _draw_accuracies(axes: Any, run: _Run, floor: Sequence[float]) -> None:
     _name_lines(axes, named, [*right, *(value for value, _, _ in named)])
 
 
-def _training_title(run: _Run, length_accuracy: float | None) -> str:
+def _training_title(run: TrainingRun, length_accuracy: float | None) -> str:
     if not run.validations:
         return f"Trained on {run.steps[-1][0]:,.0f} pairs; not validated yet"
     pairs, _, accuracy = run.validations[-1]

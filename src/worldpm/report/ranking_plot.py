@@ -113,7 +113,7 @@ def plot_ranking(
             f"{len(comparisons)} comparisons and {len(scores)} lists of scores; "
             "a ranking needs one list for each, and at least one"
         )
-    width, height = _LABELS + _DOTS + 0.15, _ROW * len(comparisons) + _BOTTOM + 0.8
+    width, height = _LABELS + _DOTS + 0.25, _ROW * len(comparisons) + _BOTTOM + 0.8
     figure = new_figure(width, height)
     axes = new_axes(figure, _LABELS, _BOTTOM, _DOTS, _ROW * len(comparisons))
     rows = [_dots(*both) for both in zip(comparisons, scores, strict=True)]
