@@ -14,12 +14,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from worldpm.errors import CheckpointError
+from worldpm.errors import CheckpointError, WorldPMError
 from worldpm.model.checkpoint import read_json
 from worldpm.store import write_atomic
 
 PREFIX = "base_model.model."
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+# Settings of peft that change what an adapter computes, and that are not read here.
+NOT_PLAIN = (
+    "use_dora", "use_rslora", "use_qalora", "fan_in_fan_out", "rank_pattern", "alpha_pattern",
+    "layer_replication", "lora_bias", "target_parameters", "alora_invocation_tokens",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +37,21 @@ class Adapter:
     alpha: float
 
     def merge(self, tensors: Iterator[tuple[str, Tensor]]) -> dict[str, Tensor]:
-        """Add the factors to the base's `tensors` in float32, each returned in its own dtype."""
+        """Add the factors to the base's `tensors` in float32, each returned in its own dtype.
+
+        Raises CheckpointError if a factor has no tensor to change, or one of another shape.
+        """
         merged = {}
         used = set()
         for name, tensor in tensors:
             module = name.removesuffix(".weight")
             if module in self.factors:
                 down, up = self.factors[module]
+                if tensor.shape != (up.shape[0], down.shape[1]):
+                    raise CheckpointError(
+                        f"the adapter's factors for {module} make {up.shape[0]} x {down.shape[1]}, "
+                        f"the base has {tuple(tensor.shape)}; it belongs to another base"
+                    )
                 delta = (up.float() @ down.float()) * (self.alpha / self.rank)
                 tensor = (tensor.float() + delta).to(tensor.dtype)
                 used.add(module)
@@ -52,32 +65,53 @@ class Adapter:
 def read_adapter(folder: Path) -> Adapter:
     """Read a peft LoRA adapter; CheckpointError names what is missing or not plain LoRA."""
     config = read_json(folder / CONFIG)
-    if config.get("peft_type") != "LORA" or config.get("use_dora") or config.get("use_rslora"):
-        raise CheckpointError(f"{folder / CONFIG}: only plain LoRA adapters are supported")
+    unknown = [key for key in NOT_PLAIN if config.get(key)]
+    if config.get("peft_type") != "LORA" or unknown or config.get("bias", "none") != "none":
+        raise CheckpointError(
+            f"{folder / CONFIG}: only plain LoRA adapters are supported"
+            f"{', not ' if unknown else ''}{', '.join(unknown)}"
+        )
+    try:
+        rank, alpha = int(config["r"]), float(config["lora_alpha"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / CONFIG}: r or lora_alpha is missing ({error})") from None
     try:
         tensors = load_file(folder / WEIGHTS)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{folder / WEIGHTS}: cannot be read: {error}") from None
     tensors = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"{folder / WEIGHTS}: {name} has values that are not finite")
     factors = {}
     for name in tensors:
         module, is_down, _ = name.partition(".lora_A.weight")
         if is_down:
-            factors[module] = (tensors[name], tensors[f"{module}.lora_B.weight"])
+            down, up = tensors[name], tensors.get(f"{module}.lora_B.weight")
+            if up is None or down.shape[0] != rank or up.shape[1] != rank:
+                raise CheckpointError(f"{folder / WEIGHTS}: {module} has no factors of rank {rank}")
+            factors[module] = (down, up)
     head = {name: tensor for name, tensor in tensors.items() if name.startswith("score.")}
     if not head:
         raise CheckpointError(f"{folder}: the adapter has no score head")
-    return Adapter(factors, head, int(config["r"]), float(config["lora_alpha"]))
+    known = {f"{module}.lora_{side}.weight" for module in factors for side in "AB"}
+    others = sorted(tensors.keys() - head.keys() - known)
+    if others:
+        raise CheckpointError(f"{folder / WEIGHTS}: {others[0]} is neither a factor nor the head")
+    return Adapter(factors, head, rank, alpha)
 
 
 def write_adapter(adapter: Adapter, folder: Path, base: str) -> None:
-    """Write `adapter` as peft would, so that peft and vLLM load it too."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write `adapter` as peft would, so that peft and vLLM load it too; its config comes last."""
     tensors = {PREFIX + name: tensor.contiguous() for name, tensor in adapter.head.items()}
     for module, (down, up) in adapter.factors.items():
         tensors[f"{PREFIX}{module}.lora_A.weight"] = down.contiguous()
         tensors[f"{PREFIX}{module}.lora_B.weight"] = up.contiguous()
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    except (OSError, SafetensorError) as error:
+        raise WorldPMError(f"{folder}: the adapter could not be written: {error}") from error
     layers = sorted({int(m.split(".")[2]) for m in adapter.factors if ".layers." in m})
     config = {
         "peft_type": "LORA",

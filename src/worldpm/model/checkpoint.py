@@ -8,7 +8,7 @@ missing head is an error, never a fresh random one.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,19 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from worldpm.errors import CheckpointError
+from worldpm.errors import CheckpointError, WorldPMError
 from worldpm.model.config import ModelConfig, hf_config, parse_config
 from worldpm.model.decoder import PreferenceModel, linear_head, mlp_head
+from worldpm.records import Message
 from worldpm.store import write_atomic
+from worldpm.tokens.encode import Encoder
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
+)  # fmt: skip
 IGNORED = ("lm_head.",)  # a causal model's output layer: the released files still hold it
-SHAPES = {
+DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+ARCHITECTURES = {  # by family, and whether the head is an MLP
     ("qwen2", True): "Qwen2ForRewardModel",
     ("qwen2", False): "Qwen2ForSequenceClassification",
     ("qwen3", False): "Qwen3ForSequenceClassification",
@@ -61,11 +66,13 @@ def weight_files(folder: Path) -> list[Path]:
         weight_map = read_json(index).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
             raise CheckpointError(f"{index}: has no weight_map")
-        files = [folder / name for name in sorted(set(weight_map.values()))]
-        for file in files:
-            if file.parent != folder or not file.is_file():
-                raise CheckpointError(f"{index}: names {file.name}, which is not in the folder")
-        return files
+        names = list(weight_map.values())
+        for name in names:
+            if not isinstance(name, str) or not name.endswith(".safetensors"):
+                raise CheckpointError(f"{index}: names {name!r}; only safetensors are read")
+            if (folder / name).parent != folder or not (folder / name).is_file():
+                raise CheckpointError(f"{index}: names {name!r}, which is not in the folder")
+        return [folder / name for name in sorted(set(names))]
     if (folder / "model.safetensors").is_file():
         return [folder / "model.safetensors"]
     raise CheckpointError(
@@ -84,8 +91,17 @@ def iter_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
             raise CheckpointError(f"{path}: damaged or cut short: {error}") from None
 
 
-def _head_for(names: set[str], hidden_size: int, folder: Path) -> nn.Module:
-    heads = {name for name in names if name.startswith("score.")}
+def read_state(folder: Path) -> dict[str, Tensor]:
+    """All the checkpoint's tensors by name, without a causal model's output layer."""
+    return {name: t for name, t in iter_tensors(folder) if not name.startswith(IGNORED)}
+
+
+def head_of(state: Mapping[str, Tensor], hidden_size: int, folder: Path) -> nn.Module:
+    """A module of the kind of head that `state` holds, its weights not yet those of `state`.
+
+    Raises CheckpointError if it holds none, or a part of one.
+    """
+    heads = {name for name in state if name.startswith("score.")}
     if heads == {"score.weight"}:
         return linear_head(hidden_size)
     if heads == {"score.weight", "score.bias"}:
@@ -106,26 +122,18 @@ def read_model(folder: Path, dtype: torch.dtype = torch.float32) -> PreferenceMo
     are not finite, and damaged files.
     """
     config = read_config(folder)
-    state = {n: t for n, t in iter_tensors(folder) if not n.startswith(IGNORED)}
+    state = read_state(folder)
     with torch.device("meta"):
-        model = PreferenceModel(config, _head_for(set(state), config.hidden_size, folder))
-    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    _check_names(expected, state, folder)
+        model = PreferenceModel(config, head_of(state, config.hidden_size, folder))
+    check_state(state, model.state_dict(), folder)
     for name, tensor in state.items():
-        if tensor.shape != expected[name]:
-            raise CheckpointError(
-                f"{folder}: {name} has shape {tuple(tensor.shape)}, "
-                f"config.json asks for {tuple(expected[name])}"
-            )
-        if not tensor.isfinite().all():
-            raise CheckpointError(f"{folder}: {name} has values that are not finite")
-        keep = torch.float32 if name.startswith("score.") else dtype
-        state[name] = tensor.to(keep)
+        state[name] = tensor.to(torch.float32 if name.startswith("score.") else dtype)
     model.load_state_dict(state, strict=True, assign=True)
     return model.eval().requires_grad_(False)
 
 
-def _check_names(expected: dict[str, Any], state: dict[str, Tensor], folder: Path) -> None:
+def check_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], folder: Path) -> None:
+    """Raise CheckpointError unless `state` has the names and shapes of `expected`, all finite."""
     missing, unknown = sorted(expected.keys() - state), sorted(state.keys() - expected)
     if missing:
         raise CheckpointError(f"{folder}: lacks {len(missing)} tensors, first {missing[0]}")
@@ -133,6 +141,24 @@ def _check_names(expected: dict[str, Any], state: dict[str, Tensor], folder: Pat
         raise CheckpointError(
             f"{folder}: has {len(unknown)} tensors that this shape does not, first {unknown[0]}"
         )
+    for name, tensor in state.items():
+        if tensor.shape != expected[name].shape:
+            raise CheckpointError(
+                f"{folder}: {name} has shape {tuple(tensor.shape)}, "
+                f"config.json asks for {tuple(expected[name].shape)}"
+            )
+        if tensor.dtype not in DTYPES:
+            raise CheckpointError(f"{folder}: {name} is {tensor.dtype}; give bf16 or float32")
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"{folder}: {name} has values that are not finite")
+
+
+def architecture_of(model: PreferenceModel) -> str:
+    """The class name that a checkpoint of `model` states; CheckpointError if there is none."""
+    key = (model.model.config.model_type, isinstance(model.score, nn.Sequential))
+    if key not in ARCHITECTURES:
+        raise CheckpointError(f"an MLP head cannot be written for {key[0]}; use a linear one")
+    return ARCHITECTURES[key]
 
 
 def write_model(
@@ -140,37 +166,52 @@ def write_model(
 ) -> None:
     """Write `model` as a Hugging Face folder (one safetensors file) with its tokenizer files.
 
-    The pad id is set to a token other than the scored one: `*ForSequenceClassification` reads the
+    config.json comes last: with it the folder is complete. The pad token becomes one that no
+    conversation holds, in the config and in the tokenizer: `*ForSequenceClassification` reads the
     score at the rightmost token that is not the pad (transformers #35911).
     """
-    config = model.model.config
-    is_mlp = isinstance(model.score, nn.Sequential)
-    if (config.model_type, is_mlp) not in SHAPES:
-        raise CheckpointError(f"an MLP head cannot be written for {config.model_type}")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in TOKENIZER_FILES:
-        if (tokenizer_from / name).is_file() and folder != tokenizer_from:
-            shutil.copyfile(tokenizer_from / name, folder / name)
-    written = {
-        "architectures": [SHAPES[config.model_type, is_mlp]],
-        **hf_config(config),
-        "num_labels": 1,
-        "id2label": {"0": "LABEL_0"},
-        "pad_token_id": _pad_token_id(folder),
-        "dtype": str(dtype).removeprefix("torch."),
-    }
+    architecture = architecture_of(model)
     tensors = {name: t.detach().to(dtype).contiguous() for name, t in model.state_dict().items()}
     partial = folder / ".model.safetensors.tmp"
-    save_file(tensors, partial, metadata={"format": "pt"})
-    partial.replace(folder / "model.safetensors")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in TOKENIZER_FILES:
+            if (tokenizer_from / name).is_file() and folder.resolve() != tokenizer_from.resolve():
+                shutil.copyfile(tokenizer_from / name, folder / name)
+        save_file(tensors, partial, metadata={"format": "pt"})
+        partial.replace(folder / "model.safetensors")
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise WorldPMError(f"{folder}: the model could not be written: {error}") from error
+    written = {
+        "architectures": [architecture],
+        **hf_config(model.model.config),
+        "num_labels": 1,
+        "id2label": {"0": "LABEL_0"},
+        "pad_token_id": _choose_pad_token(folder),
+        "dtype": str(dtype).removeprefix("torch."),
+    }
     write_atomic(folder / "config.json", orjson.dumps(written, option=orjson.OPT_INDENT_2))
 
 
-def _pad_token_id(folder: Path) -> int | None:
-    """A reserved token that the template never ends with, if the tokenizer has one."""
+def _choose_pad_token(folder: Path) -> int | None:
+    """The id of an added token that the template does not write, set as the tokenizer's pad.
+
+    None without a tokenizer or such a token; then transformers refuses batches rather than guess.
+    """
     path = folder / "tokenizer.json"
     if not path.is_file():
         return None
-    added = {token["content"]: token["id"] for token in read_json(path).get("added_tokens", [])}
-    names = [n for n in added if n not in {"<|endoftext|>", "<|im_start|>", "<|im_end|>"}]
-    return added[names[0]] if names else None
+    probe = (Message("system", ""), Message("user", "Hi"), Message("assistant", "Hello"))
+    used = set(Encoder.from_folder(folder).encode(probe))
+    added: dict[int, str] = {
+        token["id"]: token["content"] for token in read_json(path).get("added_tokens", [])
+    }
+    free = [token for token in added if token not in used]
+    if not free:
+        return None
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (folder / name).is_file():
+            settings = {**read_json(folder / name), "pad_token": added[free[0]]}
+            write_atomic(folder / name, orjson.dumps(settings, option=orjson.OPT_INDENT_2))
+    return free[0]

@@ -13,6 +13,7 @@ from typing import Any
 from worldpm.errors import CheckpointError
 
 FAMILIES = ("qwen2", "qwen3", "llama")
+MAX_LAYERS = 1024  # the largest released models have 126; a damaged number must not fill memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +62,20 @@ def parse_config(raw: Mapping[str, Any], where: str) -> ModelConfig:
         raise CheckpointError(f"{where}: quantised weights are not supported; give bf16 or float32")
     if raw.get("hidden_act", "silu") != "silu":
         raise CheckpointError(f"{where}: hidden_act {raw['hidden_act']!r} is not supported (silu)")
-    if raw.get("use_sliding_window"):
-        raise CheckpointError(f"{where}: use_sliding_window is not supported")
+    layer_types = raw.get("layer_types") or ()
+    if raw.get("use_sliding_window") or any(kind != "full_attention" for kind in layer_types):
+        raise CheckpointError(f"{where}: use_sliding_window is not supported (full attention only)")
     rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
+    if not isinstance(rope, Mapping) or any(isinstance(value, Mapping) for value in rope.values()):
+        raise CheckpointError(f"{where}: rotary settings for each kind of layer are not supported")
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind != "default":
         raise CheckpointError(f"{where}: rotary scaling {kind!r} is not supported (default only)")
     theta = rope.get("rope_theta", raw.get("rope_theta", 10_000.0))
     try:
         heads = int(raw["num_attention_heads"])
+        # A config.json may leave out what equals its family's default: 128 in Qwen3.
+        head_dim = 128 if family == "qwen3" else int(raw["hidden_size"]) // heads
         config = ModelConfig(
             model_type=family,
             vocab_size=int(raw["vocab_size"]),
@@ -78,19 +84,28 @@ def parse_config(raw: Mapping[str, Any], where: str) -> ModelConfig:
             num_hidden_layers=int(raw["num_hidden_layers"]),
             num_attention_heads=heads,
             num_key_value_heads=int(raw.get("num_key_value_heads") or heads),
-            head_dim=int(raw.get("head_dim") or raw["hidden_size"] // heads),
+            head_dim=int(raw.get("head_dim") or head_dim),
             rms_norm_eps=float(raw.get("rms_norm_eps", 1e-6)),
             rope_theta=float(theta),
             qkv_bias=family == "qwen2" or bool(raw.get("attention_bias", False)),
             o_bias=family != "qwen2" and bool(raw.get("attention_bias", False)),
-            mlp_bias=bool(raw.get("mlp_bias", False)),
+            mlp_bias=family == "llama" and bool(raw.get("mlp_bias", False)),
             qk_norm=family == "qwen3",
             max_position_embeddings=int(raw.get("max_position_embeddings", 2048)),
         )
     except KeyError as error:
         raise CheckpointError(f"{where}: the field {error.args[0]!r} is missing") from None
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{where}: {error}") from None
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise CheckpointError(f"{where}: a field is not of its kind: {error}") from None
+    for name, value in asdict(config).items():
+        if not isinstance(value, str | bool) and value <= 0:
+            raise CheckpointError(f"{where}: {name} must be over 0, not {value}")
+    if config.num_hidden_layers > MAX_LAYERS:
+        raise CheckpointError(f"{where}: num_hidden_layers is over {MAX_LAYERS}")
+    if config.head_dim % 2:
+        raise CheckpointError(
+            f"{where}: head_dim {config.head_dim} is odd; rotary halves need even"
+        )
     if config.num_attention_heads % config.num_key_value_heads:
         raise CheckpointError(f"{where}: attention heads are not a multiple of key-value heads")
     return config

@@ -20,7 +20,7 @@ Rope = tuple[Tensor, Tensor]
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square norm computed in float32, returned in the weights' working dtype."""
+    """Root-mean-square norm, computed and returned in float32."""
 
     def __init__(self, size: int, eps: float) -> None:
         super().__init__()

@@ -87,7 +87,8 @@ def make_examples(
     for comparison in comparisons:
         sequences = encoder.encode_replies(comparison)
         kept = [i for i, ids in enumerate(sequences) if len(ids) <= settings.max_tokens]
-        dropped["reply_over_max_tokens"] += len(sequences) - len(kept)
+        if len(kept) < len(sequences):
+            dropped["reply_over_max_tokens"] += len(sequences) - len(kept)
         place = {reply: index for index, reply in enumerate(kept)}
         edges = [e for e in comparison.better if e.winner in place and e.loser in place]
         if not edges:

@@ -66,19 +66,20 @@ class TreeScorer:
         """Scores (replies of all examples,) in float32, in the order of `examples`."""
         decoder = self.model.model
         batch = collate([example.tree for example in examples])
-        residual = torch.cat(
-            [
-                self.cache.get(key, lambda e=example: self._frozen_layers(e))  # type: ignore[misc]
-                for key, example in zip(keys, examples, strict=True)
-            ]
-        )
+        if self.frozen == 0:  # the embeddings may be trained: nothing to keep
+            residual = decoder.embed(batch)
+        else:
+            residual = torch.cat(
+                [
+                    self.cache.get(key, lambda e=example: self._frozen_layers(e))  # type: ignore[misc]
+                    for key, example in zip(keys, examples, strict=True)
+                ]
+            )
         with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
             residual = decoder.run_layers(residual, batch, self.frozen, len(decoder.layers))
         return self.model.apply_head(decoder.at_leaves(residual, batch))
 
     def _frozen_layers(self, example: Example) -> Tensor:
-        if self.frozen == 0:
-            return self.model.model.embed(collate([example.tree]))
         with torch.no_grad():
             batch = collate([example.tree])
             embedded = self.model.model.embed(batch)
@@ -117,23 +118,32 @@ def fit(
     *,
     resume: bool,
     log: Log,
+    on_resume: Callable[[int, int | None], None] = lambda step, validated: None,
     stop_requested: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train the parameters of `model` that require gradients, in place.
 
     `log` gets one record a step ("step"), one a look at the validation set ("validation") and
-    remarks ("note"). Raises InterruptedRunError after saving when `stop_requested()` turns true,
-    and WorldPMError when the loss is not finite three steps in a row.
+    remarks ("note"). With `resume`, `on_resume` is told from which step it goes on and at which it
+    last looked: records of later ones come again. Raises InterruptedRunError after saving when
+    `stop_requested()` turns true, and WorldPMError when the loss is not finite three steps in a
+    row.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = build_optimizer(trained, recipe.optim)
     repeats = [recipe.data.repeats.get(example.source, 1) for example in examples]
     pairs = [example.pairs for example in examples]
     steps = plan_steps(pairs, repeats, recipe.data.batch_pairs, recipe.data.epochs, recipe.seed)
-    progress: dict[str, Any] = {"step": 0, "pairs": 0.0, "tokens": 0, "seconds": 0.0}
+    progress: dict[str, Any] = {
+        "step": 0, "pairs": 0.0, "tokens": 0, "seconds": 0.0, "skipped_steps": 0, "validated": None,
+    }  # fmt: skip
     if resume:
-        found = load_checkpoint(run, trained, optimizer, lambda text: log({"note": text}))
-        progress = found or progress
+        found = load_checkpoint(
+            run, trained, optimizer, lambda text: log({"kind": "note", "note": text})
+        )
+        if found:
+            progress |= {"validated": found["step"], **found}
+        on_resume(progress["step"], progress["validated"])
     scorer = TreeScorer(model, recipe)
     validation = validation[: recipe.run.validation_comparisons]
     budget = recipe.data.micro_batch_tokens
@@ -143,14 +153,16 @@ def fit(
     def save() -> None:
         save_checkpoint(run, trained, optimizer, progress, recipe.run.keep_checkpoints)
 
-    def look() -> None:
-        if validation:
+    def look_if_due() -> None:
+        step = progress["step"]
+        due = step % recipe.run.validate_every_steps == 0 or step == len(steps)
+        if validation and due and progress["validated"] != step:
             found = validate(scorer, validation, len(examples), budget)
-            log({"kind": "validation", "step": progress["step"], "pairs": progress["pairs"],
+            log({"kind": "validation", "step": step, "pairs": progress["pairs"],
                  **{f"validation_{k}": v for k, v in found.items()}})  # fmt: skip
+            progress["validated"] = step
 
-    if progress["step"] == 0:
-        look()
+    look_if_due()
     while progress["step"] < len(steps):
         started = time.monotonic()
         factor = learning_rate_factor(progress["step"], len(steps), recipe.optim)
@@ -160,27 +172,26 @@ def fit(
             scorer, examples, steps[progress["step"]], budget, trained, optimizer, recipe
         )
         bad_steps = bad_steps + 1 if record["skipped"] else 0
-        if bad_steps == 3:
-            raise WorldPMError(
-                f"step {progress['step']}: the loss or its gradient was not finite three steps in "
-                "a row; look at metrics.jsonl, lower optim.lr, and go on with --resume"
-            )
         seconds = time.monotonic() - started
-        progress = {
+        counts = {
             "step": progress["step"] + 1,
             "pairs": progress["pairs"] + record["step_pairs"],
             "tokens": progress["tokens"] + record["step_tokens"],
             "seconds": progress["seconds"] + seconds,
+            "skipped_steps": progress["skipped_steps"] + record["skipped"],
         }
-        log({"kind": "step", **progress, "steps": len(steps), **record, "step_seconds": seconds,
+        progress |= counts
+        log({"kind": "step", **counts, "steps": len(steps), **record, "step_seconds": seconds,
              "lr": optimizer.param_groups[0]["lr"]})  # fmt: skip
+        if bad_steps == 3:
+            raise WorldPMError(
+                f"{run}: the loss or its gradient was not finite in steps {counts['step'] - 2} to "
+                f"{counts['step']}; look at metrics.jsonl and start anew with a lower optim.lr"
+            )
         if stop_requested():
             save()
             raise InterruptedRunError(f"{run}: stopped and saved; go on with --resume")
-        if progress["step"] % recipe.run.validate_every_steps == 0 or progress["step"] == len(
-            steps
-        ):
-            look()
+        look_if_due()
         if time.monotonic() - saved > recipe.run.checkpoint_every_seconds:
             save()
             saved = time.monotonic()

@@ -46,12 +46,15 @@ def add_lora(model: PreferenceModel, settings: LoRASettings, first_layer: int, s
     generator = torch.Generator().manual_seed(seed)
     for layer in model.model.layers[first_layer:]:
         for name in settings.modules:
-            parent = next((p for p in (layer.self_attn, layer.mlp) if hasattr(p, name)), None)
-            if parent is None:
-                raise ConfigError(f"lora.modules: {name!r} is not a linear layer of this decoder")
-            base = getattr(parent, name)
+            parents = (layer.self_attn, layer.mlp)
+            found = [p for p in parents if isinstance(getattr(p, name, None), nn.Linear)]
+            if not found:
+                raise ConfigError(
+                    f"lora.modules: {name!r} is not a linear layer of this decoder, or stands twice"
+                )
+            base = getattr(found[0], name)
             wrapped = LoRALinear(base, settings.rank, settings.alpha, generator)
-            setattr(parent, name, wrapped)
+            setattr(found[0], name, wrapped)
 
 
 def extract(model: PreferenceModel, settings: LoRASettings) -> Adapter:

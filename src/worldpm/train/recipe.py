@@ -4,70 +4,84 @@ Paths (data, base model, output) are flags of `worldpm train`; everything that d
 is here and is recorded with the run.
 """
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from worldpm.config import Settings
 
 
+def _key(description: str, default: Any, **bounds: Any) -> Any:
+    return Field(default=default, description=description, **bounds)
+
+
 class LoRASettings(Settings):
     """Low-rank adaptation of the decoder's linear layers; rank 0 trains the weights themselves."""
 
-    rank: int = Field(default=16, ge=0)
-    alpha: float = Field(default=32.0, gt=0)
-    modules: tuple[str, ...] = (
-        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
-    )  # fmt: skip
+    rank: int = _key("rank of the factors; 0 trains the weights themselves", 16, ge=0)
+    alpha: float = _key("the factors' product is multiplied with alpha / rank", 32.0, gt=0)
+    modules: tuple[str, ...] = _key(
+        "linear layers to adapt; none trains the head alone",
+        ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+    )
 
 
 class ModelSettings(Settings):
     """Which head to train, on how much of the decoder, at what precision."""
 
-    head: Literal["linear", "mlp"] = "linear"
-    frozen_layers: int = Field(default=0, ge=0)
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    head: Literal["linear", "mlp"] = _key("the new head, where the base has none", "linear")
+    frozen_layers: int = _key("layers from the first on that are not trained", 0, ge=0)
+    dtype: Literal["float32", "bfloat16"] = _key(
+        "precision of the products; trained weights, the residual stream and the head keep float32",
+        "bfloat16",
+    )
 
 
 class DataSettings(Settings):
-    """How comparisons become batches. `repeats` gives passes over the data by source name."""
+    """How comparisons become batches."""
 
-    epochs: int = Field(default=1, ge=1)
-    repeats: dict[str, int] = Field(default_factory=dict)
-    max_tokens: int = Field(default=2048, ge=16)
-    max_tree_tokens: int = Field(default=8192, ge=16)
-    micro_batch_tokens: int = Field(default=2048, ge=16)
-    batch_pairs: int = Field(default=32, ge=1)
-    weighting: Literal["comparison", "replies", "edges"] = "replies"
+    epochs: int = _key("passes over the data", 1, ge=1)
+    repeats: dict[str, Annotated[int, Field(ge=0)]] = _key(
+        "times that an epoch has the comparisons of a source, by its name; 1 where not named", {}
+    )
+    max_tokens: int = _key("replies with a longer conversation are left out", 2048, ge=16)
+    max_tree_tokens: int = _key("comparisons with a larger token tree are left out", 8192, ge=16)
+    micro_batch_tokens: int = _key("tokens computed together (memory, not meaning)", 2048, ge=16)
+    batch_pairs: int = _key("pairs of one optimiser step, as `weighting` counts them", 32, ge=1)
+    weighting: Literal["comparison", "replies", "edges"] = _key(
+        "what a comparison of K replies counts: 1, K - 1, or its known edges", "replies"
+    )
 
 
 class OptimSettings(Settings):
     """AdamW; the paper's schedule is a warm-up ratio of 0.1, then constant (appendix A.3)."""
 
-    lr: float = Field(default=3e-6, gt=0)
-    head_lr: float | None = None
-    weight_decay: float = Field(default=0.1, ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = Field(default=1e-8, gt=0)
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    warmup_ratio: float = Field(default=0.1, ge=0, le=1)
-    schedule: Literal["constant", "cosine"] = "constant"
+    lr: float = _key("learning rate after the warm-up", 3e-6, gt=0)
+    head_lr: float | None = _key("the head's own learning rate; `lr` if not given", None, gt=0)
+    weight_decay: float = _key("decoupled decay of the matrices", 0.1, ge=0)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = _key(
+        "AdamW's decay rates of the two moments", (0.9, 0.999)
+    )
+    eps: float = _key("AdamW's addition to the denominator", 1e-8, gt=0)
+    max_grad_norm: float = _key("gradients of a larger norm are scaled down to it", 1.0, gt=0)
+    warmup_ratio: float = _key("share of the steps with a linear warm-up", 0.1, ge=0, le=1)
+    schedule: Literal["constant", "cosine"] = _key("what follows the warm-up", "constant")
 
 
 class RunSettings(Settings):
     """When to look, when to save, and how much memory frozen activations may keep."""
 
-    validate_every_steps: int = Field(default=50, ge=1)
-    validation_comparisons: int = Field(default=300, ge=1)
-    checkpoint_every_seconds: float = Field(default=180.0, gt=0)
-    keep_checkpoints: int = Field(default=2, ge=1)
-    frozen_cache_gigabytes: float = Field(default=4.0, ge=0)
+    validate_every_steps: int = _key("steps from one validation to the next", 50, ge=1)
+    validation_comparisons: int = _key("comparisons of a validation, the first", 300, ge=1)
+    checkpoint_every_seconds: float = _key("seconds from one checkpoint to the next", 180.0, gt=0)
+    keep_checkpoints: int = _key("newest checkpoints that are kept", 2, ge=1)
+    frozen_cache_gigabytes: float = _key("memory for outputs of frozen layers", 4.0, ge=0)
 
 
 class Recipe(Settings):
     """A whole training run."""
 
-    seed: int = 0
+    seed: int = _key("the seed of all that is random", 0)
     model: ModelSettings = ModelSettings()
     lora: LoRASettings = LoRASettings()
     data: DataSettings = DataSettings()

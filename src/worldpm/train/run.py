@@ -6,7 +6,7 @@ RUN/run.json        recipe, data digests, versions: written first, checked on --
 RUN/metrics.jsonl   one line a step and a validation; the numbers never live in log text
 RUN/checkpoints/    for --resume
 RUN/adapter/        LoRA factors and head in peft's format (when the recipe trains LoRA)
-RUN/model/          the whole model as a Hugging Face folder; its presence means done
+RUN/model/          the whole model as a Hugging Face folder; its config.json means done
 """
 
 import shutil
@@ -19,10 +19,18 @@ from typing import Any
 import orjson
 import torch
 
-from worldpm.errors import CheckpointError, OutputExistsError, WorldPMError
+from worldpm.errors import ConfigError, OutputExistsError, WorldPMError
 from worldpm.model.adapter import write_adapter
 from worldpm.model.allocator import keep_freed_memory
-from worldpm.model.checkpoint import iter_tensors, read_config, weight_files, write_model
+from worldpm.model.checkpoint import (
+    architecture_of,
+    check_state,
+    head_of,
+    read_config,
+    read_state,
+    weight_files,
+    write_model,
+)
 from worldpm.model.decoder import PreferenceModel, linear_head, mlp_head
 from worldpm.store import file_sha256, read_manifest, versions, write_atomic
 from worldpm.tokens.encode import Encoder
@@ -39,25 +47,29 @@ def base_model(base: Path, recipe: Recipe) -> PreferenceModel:
     """The base's decoder under a head: the checkpoint's own if it has one, else a new one.
 
     A new head's last layer starts at zero, so that training starts at a score of 0 for every
-    reply. Only what the recipe trains requires gradients.
+    reply. Only what the recipe trains requires gradients. Raises ConfigError for a recipe that the
+    base cannot follow, CheckpointError for a base that is incomplete, damaged or of another shape.
     """
     config = read_config(base)
     if recipe.model.frozen_layers >= config.num_hidden_layers:
-        raise WorldPMError(
+        raise ConfigError(
             f"model.frozen_layers: {recipe.model.frozen_layers} leaves none of the "
             f"{config.num_hidden_layers} layers to train"
         )
+    state = read_state(base)
     torch.manual_seed(recipe.seed)
-    head = (linear_head if recipe.model.head == "linear" else mlp_head)(config.hidden_size)
-    model = PreferenceModel(config, head)
-    state = {n: t for n, t in iter_tensors(base) if not n.startswith("lm_head.")}
-    missing, unknown = model.load_state_dict(state, strict=False)
-    missing = [name for name in missing if not name.startswith("score.")]
-    if missing or unknown:
-        raise CheckpointError(f"{base}: lacks {missing[:1]} or has unknown {unknown[:1]}")
-    if not any(name.startswith("score.") for name in state):
+    if any(name.startswith("score.") for name in state):
+        head = head_of(state, config.hidden_size, base)
+    else:
+        head = (linear_head if recipe.model.head == "linear" else mlp_head)(config.hidden_size)
         *_, last = (m for m in head.modules() if isinstance(m, torch.nn.Linear))
-        torch.nn.init.zeros_(last.weight)
+        for parameter in last.parameters():
+            torch.nn.init.zeros_(parameter)
+        state |= {f"score.{name}": tensor for name, tensor in head.state_dict().items()}
+    model = PreferenceModel(config, head)
+    architecture_of(model)  # refuses now what could not be written at the end
+    check_state(state, model.state_dict(), base)
+    model.load_state_dict(state)
     first = recipe.model.frozen_layers
     model.model.requires_grad_(recipe.lora.rank == 0)
     model.model.embed_tokens.requires_grad_(recipe.lora.rank == 0 and first == 0)
@@ -117,18 +129,20 @@ def train(
         "base": [file_sha256(path) for path in weight_files(base)],
         "data": [_digest(folder) for folder in data],
     }
-    _open_run(run, identity, resume=resume, force=force)
     keep_freed_memory()
     encoder = Encoder.from_folder(base)
     model = base_model(base, recipe)
+    _open_run(run, identity, resume=resume, force=force)
     with RunLog(run, quiet=quiet) as log, _stop_on_signals() as stop_requested:
         examples, dropped = load_examples(data, "train", encoder, recipe.data)
         log.note(f"train: {len(examples)} comparisons; left out: {dict(dropped) or 'none'}")
         validation, lost = load_examples(data, "validation", encoder, recipe.data)
         log.note(f"validation: {len(validation)} comparisons; left out: {dict(lost) or 'none'}")
+        for source in sorted(recipe.data.repeats.keys() - {example.source for example in examples}):
+            log.note(f"data.repeats: no comparison to train on is of the source {source!r}")
         fit(
             model, examples, validation, recipe, run,
-            resume=resume, log=log.record, stop_requested=stop_requested,
+            resume=resume, log=log.record, on_resume=log.rewind, stop_requested=stop_requested,
         )  # fmt: skip
     if recipe.lora.rank:
         write_adapter(extract(model, recipe.lora), run / "adapter", base.name)
@@ -154,6 +168,8 @@ def _open_run(run: Path, identity: dict[str, Any], *, resume: bool, force: bool)
         return
     if run.exists() and not force:
         raise OutputExistsError(f"{run}: exists already; give another -o, --resume or --force")
+    if run.exists() and not path.is_file() and (not run.is_dir() or any(run.iterdir())):
+        raise OutputExistsError(f"{run}: is not a run, so --force does not replace it")
     shutil.rmtree(run, ignore_errors=True)
     packages = ("worldpm", "torch", "tokenizers", "safetensors")
     record = {**identity, "versions": versions(*packages)}

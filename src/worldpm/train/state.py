@@ -3,7 +3,8 @@
     RUN/checkpoints/step-00000120/{trained,first_moment,second_moment}.safetensors + progress.json
 
 `progress.json` is written last and the folder is renamed into place, so a folder with that name is
-complete. A damaged newest checkpoint falls back to the one before.
+complete. A damaged newest checkpoint falls back to the one before. Progress holds at least "step"
+and, from where on steps were skipped, "skipped_steps": the optimiser has not counted those.
 """
 
 import os
@@ -30,7 +31,11 @@ def save_checkpoint(
     progress: dict[str, Any],
     keep: int,
 ) -> None:
-    """Write the checkpoint of `progress["step"]` and remove all but the newest `keep`."""
+    """Write the checkpoint of `progress["step"]` and remove all but the newest `keep`.
+
+    Checkpoints of later steps are left from before a fallback, damaged, and go too. Raises
+    WorldPMError if it cannot be written; those before it then still stand.
+    """
     folder = run / "checkpoints" / f"step-{progress['step']:08d}"
     partial = folder.with_name(f".{folder.name}.partial")
     moments = [optimizer.state[p] for p in trained.values()]
@@ -54,7 +59,9 @@ def save_checkpoint(
             f"{folder}: the checkpoint could not be written ({error}); the one before stands, "
             "free some space and go on with --resume"
         ) from error
-    for old in checkpoints(run)[:-keep]:
+    found = checkpoints(run)
+    own = found.index(folder)
+    for old in found[: max(0, own + 1 - keep)] + found[own + 1 :]:
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -80,12 +87,13 @@ def load_checkpoint(
             continue
         if values.keys() != trained.keys():
             raise WorldPMError(f"{folder}: holds other tensors than this recipe trains")
+        updates = progress["step"] - progress.get("skipped_steps", 0)
         with torch.no_grad():
             for name, parameter in trained.items():
                 parameter.copy_(values[name])
                 if name in first:
                     optimizer.state[parameter] = {
-                        "step": torch.tensor(float(progress["step"])),
+                        "step": torch.tensor(float(updates)),
                         "exp_avg": first[name],
                         "exp_avg_sq": second[name],
                     }
