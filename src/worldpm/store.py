@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self, cast
 
 import orjson
 import pyarrow as pa
@@ -365,16 +365,23 @@ def read_json_lines(path: Path, max_line_bytes: int = 32_000_000) -> Iterator[tu
     try:
         opener = gzip.open if path.suffix == ".gz" else open
         with opener(path, "rb") as file:
-            number = 0
-            while line := file.readline(max_line_bytes + 1):
-                number += 1
-                if len(line) > max_line_bytes:
-                    raise DataError(f"{path}:{number}: line over {max_line_bytes:,} bytes")
-                if line.strip():
-                    try:
-                        yield number, orjson.loads(line)
-                    except orjson.JSONDecodeError as error:
-                        raise DataError(f"{path}:{number}: not valid JSON: {error}") from None
+            yield from parse_json_lines(cast("IO[bytes]", file), str(path), max_line_bytes)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: cannot be read: {reason}") from None
+
+
+def parse_json_lines(
+    file: IO[bytes], where: str, max_line_bytes: int = 32_000_000
+) -> Iterator[tuple[int, Any]]:
+    """`read_json_lines` of an open file (standard input), which messages call `where`."""
+    number = 0
+    while line := file.readline(max_line_bytes + 1):
+        number += 1
+        if len(line) > max_line_bytes:
+            raise DataError(f"{where}:{number}: line over {max_line_bytes:,} bytes")
+        if line.strip():
+            try:
+                yield number, orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                raise DataError(f"{where}:{number}: not valid JSON: {error}") from None

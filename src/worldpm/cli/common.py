@@ -1,0 +1,162 @@
+"""What the verbs share: flags, the result on stdout, remarks on stderr, outputs that appear whole.
+
+with new_file(Path("scores.jsonl"), force=False) as file: file.write(line)
+print_json({"rows": 12})        one object, one line
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from worldpm.errors import DataError, OutputExistsError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Dtype = Literal["auto", "float32", "bfloat16"]
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+ForceFlag = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
+DryRunFlag = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be read and written; write nothing.")
+]
+QuietFlag = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr.")
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="A checkpoint folder; without it, the embedded default."),
+]
+DtypeOption = Annotated[
+    Dtype, typer.Option("--dtype", help="Precision of the decoder; auto is float32.")
+]
+OutFolder = Annotated[Path, typer.Option("--out", "-o", help="The folder to make.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as often as you like."),
+]
+
+# Files that only worldpm writes into a folder of its own: --force may replace such a folder.
+OWN_MARKS = ("manifest.json", "run.json")
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """One JSON object on one line of stdout; numbers with all their digits."""
+    import orjson
+
+    print(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode(), flush=True)
+
+
+def stdout() -> "Console":
+    """A rich console on stdout that leaves a closed pipe to `app` (rich itself exits with 1)."""
+    from rich.console import Console
+
+    class _Stdout(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return _Stdout(highlight=False)
+
+
+def say(text: str, *, quiet: bool = False) -> None:
+    """A remark on stderr."""
+    if not quiet:
+        print(text, file=sys.stderr, flush=True)
+
+
+def check_inputs(paths: Sequence[Path]) -> None:
+    """DataError for the first path that is not there."""
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"{path}: no such file or folder")
+
+
+def check_output(output: Path, inputs: Sequence[Path] = (), *, force: bool) -> None:
+    """OutputExistsError if `output` exists without `force`, and where `force` would do harm.
+
+    A folder is replaced as a whole, so with `force` it must be empty or one that worldpm made, and
+    must not hold an input.
+    """
+    if output.name in {"", ".."}:
+        raise OutputExistsError(f"{output}: give the output a name of its own")
+    if not output.exists():
+        return
+    if not force:
+        raise OutputExistsError(f"{output}: exists already; give another -o, or --force")
+    if output.is_dir():
+        target = output.resolve()
+        for path in inputs:
+            if target == path.resolve() or target in path.resolve().parents:
+                raise OutputExistsError(f"{output}: holds the input {path}; give another -o")
+        names = [each.name for each in output.iterdir()]
+        if names and not any(mark in names for mark in OWN_MARKS):
+            raise OutputExistsError(
+                f"{output}: is not a folder that worldpm made; remove it yourself, or choose"
+                " another -o"
+            )
+
+
+def announce(
+    inputs: Sequence[Path | str], output: Path, settings: Mapping[str, Any], *, as_json: bool
+) -> None:
+    """What a dry run says: inputs with their sizes, the output, the resolved settings."""
+    if as_json:
+        read = [str(path) for path in inputs]
+        print_json({"dry_run": True, "reads": read, "writes": str(output), "settings": settings})
+        return
+    for path in inputs:
+        size = f" ({show_bytes(size_bytes(path))})" if isinstance(path, Path) else ""
+        print(f"would read   {path}{size}")
+    print(f"would write  {output}")
+    for name, value in settings.items():
+        print(f"with         {name} = {value}")
+
+
+def size_bytes(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
+
+
+def show_bytes(num_bytes: float) -> str:
+    """Bytes for people, in powers of 1000: 93.4 MB."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if num_bytes < 1000 or unit == "GB":
+            return f"{num_bytes:.0f} bytes" if unit == "bytes" else f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1000
+    raise AssertionError
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears under `path`, whole, if the block succeeds; `check_output` goes first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill that takes the name `path` if the block succeeds; `check_output` first."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if path.exists():
+            shutil.rmtree(path)
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,199 @@
+"""`eval`: benchmarks or your own comparisons, and a model -> accuracy and loss beside the floors.
+
+    worldpm eval llmbar rm-bench --data benchmarks -o out        the suites' folders below --data
+    worldpm eval data/hh-rlhf -o out                             the test part of an artefact
+
+OUT/NAME.json holds the evaluation, OUT/NAME.scores.jsonl every score, OUT/evaluation.* the picture
+(where matplotlib is installed), OUT/manifest.json how it was made.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worldpm.cli.common import (
+    DryRunFlag,
+    DtypeOption,
+    ForceFlag,
+    JsonFlag,
+    ModelOption,
+    OutFolder,
+    QuietFlag,
+    announce,
+    check_output,
+    new_folder,
+    print_json,
+    say,
+    stdout,
+)
+from worldpm.cli.scoring import with_progress
+from worldpm.errors import ConfigError, DataError, WorldPMError
+from worldpm.records import Comparison
+
+if TYPE_CHECKING:
+    from worldpm.score import Scorer
+
+
+def evaluate(
+    suites: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SUITE|PATH]...", help="Suites, or comparisons of your own."),
+    ] = None,
+    *,
+    out: OutFolder,
+    data: Annotated[
+        Path | None, typer.Option(help="Where the suites' folders are; all found there by default.")
+    ] = None,
+    part: Annotated[str, typer.Option(help="The part of an artefact to evaluate on.")] = "test",
+    model: ModelOption = None,
+    dtype: DtypeOption = "auto",
+    as_json: JsonFlag = False,
+    force: ForceFlag = False,
+    dry_run: DryRunFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Accuracy and Bradley-Terry loss with 95 % intervals, beside length, style and chance."""
+    chosen = _choose(suites or [], data)
+    check_output(out, list(chosen.values()), force=force)
+    if dry_run:
+        values = {"suites": list(chosen), "part": part, "model": model or "the embedded default"}
+        announce(list(chosen.values()), out, values, as_json=as_json)
+        return
+    sets = {name: _read(name, path, part) for name, path in chosen.items()}
+    from worldpm.score import load
+
+    scorer = load(model, dtype=dtype)
+    evaluations = []
+    with new_folder(out) as folder:
+        for name, comparisons in sets.items():
+            evaluations.append(_evaluate(folder, name, comparisons, scorer, quiet=quiet))
+        _draw(evaluations, folder, quiet=quiet)
+        _write_manifest(folder, chosen, evaluations, {"part": part, "dtype": dtype}, scorer)
+    if as_json:
+        print_json({"output": str(out), "model": scorer.name, "evaluations": evaluations})
+        return
+    from worldpm.report.tables import evaluation_table
+
+    stdout().print(evaluation_table(evaluations))
+
+
+def _choose(names: Sequence[str], data: Path | None) -> dict[str, Path]:
+    """Where each suite or set of the user's own is read from, by its name."""
+    from worldpm.evals.suites import SUITES
+
+    if not names:
+        found = {name: _suite_folder(name, data) for name in SUITES if data is not None}
+        chosen = {name: folder for name, folder in found.items() if folder is not None}
+        if not chosen:
+            raise ConfigError(
+                f"no suite was named, and --data {data or ''} has none of {', '.join(SUITES)}; "
+                "name suites or give a path of comparisons"
+            )
+        return chosen
+    chosen = {}
+    for name in names:
+        if name in SUITES:
+            folder = _suite_folder(name, data) or (data if len(names) == 1 else None)
+            if data is None:
+                raise ConfigError(f"suite {name!r}: --data must say where its files are")
+            if folder is None:
+                raise DataError(f"{data / name}: no such folder; {name} needs its authors' files")
+            key = name
+        elif Path(name).exists():
+            folder, key = Path(name), Path(name).resolve().name.split(".")[0]
+        else:
+            raise ConfigError(f"{name!r} is neither a path nor one of {', '.join(SUITES)}")
+        if key in chosen:
+            raise ConfigError(f"{key!r} is there twice; evaluate one of them by itself")
+        chosen[key] = folder
+    return chosen
+
+
+def _suite_folder(name: str, data: Path | None) -> Path | None:
+    """DATA/rm-bench or DATA/rm_bench, whichever there is."""
+    if data is None:
+        return None
+    for folder in (data / name, data / name.replace("-", "_")):
+        if folder.is_dir():
+            return folder
+    return None
+
+
+def _read(name: str, path: Path, part: str) -> list[Comparison]:
+    from worldpm.evals.suites import SUITES, read_suite
+    from worldpm.rows import read_comparisons
+    from worldpm.store import read_artifact
+
+    if name in SUITES:
+        return read_suite(name, path)
+    if path.is_dir():
+        return list(read_artifact(path, Comparison, part))
+    return list(read_comparisons(path))
+
+
+def _evaluate(
+    folder: Path, name: str, comparisons: list[Comparison], scorer: "Scorer", *, quiet: bool
+) -> dict[str, Any]:
+    import orjson
+
+    from worldpm.evals.run import evaluate, to_json
+    from worldpm.store import write_atomic
+
+    stream = scorer.iter_scores(comparisons)
+    scores = list(with_progress(stream, name, len(comparisons), quiet=quiet))
+    values = [[each.value for each in reply_scores] for reply_scores in scores]
+    result = {**to_json(evaluate(comparisons, lambda _: values, suite=name)), "model": scorer.name}
+    with (folder / f"{name}.scores.jsonl").open("wb") as file:
+        for comparison, own, each in zip(comparisons, values, scores, strict=True):
+            row = {"id": comparison.id, "scores": own, "num_tokens": [s.num_tokens for s in each]}
+            file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+    write_atomic(folder / f"{name}.json", orjson.dumps(result, option=orjson.OPT_INDENT_2))
+    say(f"{name}: {len(comparisons):,} comparisons scored", quiet=quiet)
+    return result
+
+
+def _draw(evaluations: Sequence[dict[str, Any]], folder: Path, *, quiet: bool) -> None:
+    from worldpm.report.plots import plot_evaluation
+
+    try:
+        plot_evaluation(evaluations, folder / "evaluation")
+    except WorldPMError as error:  # without matplotlib the numbers stand all the same
+        say(f"no picture: {error}", quiet=quiet)
+
+
+def _write_manifest(
+    folder: Path,
+    chosen: dict[str, Path],
+    evaluations: Sequence[dict[str, Any]],
+    settings: dict[str, Any],
+    scorer: "Scorer",
+) -> None:
+    import datetime
+
+    import orjson
+
+    from worldpm.store import FORMAT, MANIFEST, versions, write_atomic
+
+    manifest = {
+        "format": FORMAT,
+        "kind": "evaluation",
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": ["worldpm", *sys.argv[1:]],
+        "settings": {"model": scorer.name, **settings},
+        "versions": versions("worldpm", "torch", "tokenizers", "numpy"),
+        "inputs": [{"path": path.name} for path in chosen.values()],
+        "counts": {each["suite"]: each["num_comparisons"] for each in evaluations},
+        "dropped": {},
+    }
+    write_atomic(folder / MANIFEST, orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
+
+
+def read_evaluations(folder: Path, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The evaluations that an artefact of this verb holds."""
+    from worldpm.evals.rows import load_json
+
+    for name in names:
+        yield load_json(folder / f"{name}.json")

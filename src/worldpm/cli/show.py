@@ -1,0 +1,269 @@
+"""`show`: what any artefact is, its counts, where every dropped row went, a few samples.
+
+    worldpm show threads    worldpm show data    worldpm show run    worldpm show checkpoint
+
+Reads folders of threads, comparisons and evaluations, files of comparisons or of one evaluation,
+runs, adapters and checkpoints. `--json` gives the same as one object.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from worldpm.cli.common import JsonFlag, print_json, show_bytes, size_bytes, stdout
+from worldpm.errors import DataError
+from worldpm.records import Comparison, Thread
+
+SamplesOption = Annotated[int, typer.Option(min=0, help="Records to print.")]
+
+
+def show(
+    path: Annotated[Path, typer.Argument(help="Anything that worldpm reads or writes.")],
+    samples: SamplesOption = 2,
+    as_json: JsonFlag = False,
+) -> None:
+    """What an artefact, run, checkpoint or file is, with its counts and samples."""
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    if (path / "manifest.json").is_file():
+        _show_artifact(path, samples, as_json)
+    elif (path / "run.json").is_file():
+        _show_run(path, as_json)
+    elif (path / "config.json").is_file():
+        from worldpm.model.inspect import inspect_model
+
+        found = inspect_model(path)
+        print_json({"kind": "checkpoint", **found}) if as_json else print_checkpoint(found)
+    elif (path / "adapter_config.json").is_file():
+        _show_adapter(path, as_json)
+    elif path.suffix == ".json" and path.is_file():
+        _show_evaluations([_evaluation(path)], path, as_json)
+    elif path.is_file():
+        _show_file(path, samples, as_json)
+    else:
+        raise DataError(
+            f"{path}: holds no manifest.json, run.json, config.json or adapter_config.json; not an "
+            "artefact, or its making was cut short"
+        )
+
+
+def print_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """An artefact's making, counts and drops, for people."""
+    counts, dropped = manifest.get("counts", {}), manifest.get("dropped", {})
+    total = sum(counts.values())
+    _line(f"{folder}: {total:,} {manifest.get('kind')}, {show_bytes(size_bytes(folder))}")
+    if manifest.get("created"):
+        version = manifest.get("versions", {}).get("worldpm", "?")
+        _line(f"  made      {manifest['created']} by worldpm {version}")
+        _line(f"  command   {' '.join(map(str, manifest.get('command', [])))}")
+    for file in manifest.get("inputs", []):
+        size = f", {show_bytes(file['bytes'])}" if "bytes" in file else ""
+        _line(f"  read      {file['path']}{size}")
+    for name, value in _flat(manifest.get("settings", {})):
+        _line(f"  setting   {name} = {value}")
+    _table("kept", counts)
+    if dropped:
+        _table("dropped", dropped)
+    else:
+        _line("  dropped   nothing")
+    for name in ("numbers", "sources", "subsets"):
+        values = manifest.get(name) or {}
+        flat = {
+            key: ", ".join(f"{k} {v:,}" for k, v in value.items())
+            if isinstance(value, Mapping)
+            else value
+            for key, value in values.items()
+        }
+        if flat:
+            _table(name, flat)
+
+
+def print_checkpoint(found: Mapping[str, Any]) -> None:
+    """What `inspect_model` found, for people."""
+    shape = found["shape"]
+    _line(f"{found['folder']}: {', '.join(found['architectures']) or shape['model_type']}")
+    dtypes = ", ".join(f"{count:,} in {name}" for name, count in found["dtypes"].items())
+    rows = {
+        "head": found["head"] or "none: a plain language model, which cannot score",
+        "parameters": f"{found['num_parameters']:,} ({dtypes}), "
+        f"{found['num_parameters_without_embeddings']:,} without embeddings",
+        "weights": f"{show_bytes(found['weight_bytes'])} in {len(found['weight_files'])} files, "
+        f"{found['num_tensors']} tensors",
+        "scored token": f"{found['scored_token']} (id {found['scored_token_id']})",
+        "template": f"SHA-256 {found['template_sha256'][:16]}...",
+        **{name.replace("_", " "): value for name, value in shape.items()},
+    }
+    if found["ignored"]:
+        rows["not read"] = ", ".join(found["ignored"])
+    for name, value in rows.items():
+        _line(f"  {name:<24}{value}")
+
+
+def _show_artifact(path: Path, samples: int, as_json: bool) -> None:
+    from worldpm.store import MANIFEST, read_artifact, read_manifest
+
+    manifest = read_manifest(path)
+    kind, counts = manifest.get("kind"), manifest.get("counts", {})
+    if kind == "evaluation":
+        from worldpm.cli.evaluating import read_evaluations
+
+        _show_evaluations(list(read_evaluations(path, list(counts))), path, as_json)
+        return
+    if kind not in ("threads", "comparisons"):
+        raise DataError(f"{path / MANIFEST}: of an unknown kind, {kind!r}")
+    record = Thread if kind == "threads" else Comparison
+    chosen = list(islice(read_artifact(path, record), samples))
+    if as_json:
+        plain = [_plain(each) for each in chosen]
+        print_json({"path": str(path), "kind": kind, "manifest": manifest, "samples": plain})
+        return
+    print_manifest(path, manifest)
+    _print_samples(chosen)
+
+
+def _show_file(path: Path, samples: int, as_json: bool) -> None:
+    """A file of comparisons in any row form: how many, of how many replies and edges."""
+    if path.suffix in {".7z", ".xml"}:
+        raise DataError(f"{path}: a dump; read it with `worldpm forum stackexchange`")
+    records: Iterable[Any]
+    records = _read_file(path)
+    chosen = list(islice(records, samples))
+    counts: Counter[str] = Counter()
+    for record in chain(chosen, records):
+        if isinstance(record, Thread):
+            counts.update({"threads": 1, "posts": len(record.posts)})
+        else:
+            counts.update({"comparisons": 1, "replies": len(record.replies)})
+            counts.update({"edges": len(record.better)})
+            counts[f"with_{len(record.replies)}_replies"] += 1
+    kind = "threads" if counts["threads"] else "comparisons"
+    if as_json:
+        plain = [_plain(each) for each in chosen]
+        print_json({"path": str(path), "kind": kind, "counts": +counts, "samples": plain})
+        return
+    _line(f"{path}: {counts[kind]:,} {kind}, {show_bytes(size_bytes(path))}")
+    _table("counts", +counts)
+    _print_samples(chosen)
+
+
+def _read_file(path: Path) -> Any:
+    from worldpm.rows import read_comparisons
+    from worldpm.store import is_own_parquet, read_parquet
+
+    if path.suffix == ".parquet" and is_own_parquet(path, Thread):
+        return read_parquet(path, Thread)
+    return read_comparisons(path)
+
+
+def _show_run(path: Path, as_json: bool) -> None:
+    from worldpm.evals.rows import load_json
+    from worldpm.store import read_json_lines
+
+    run = load_json(path / "run.json")
+    metrics = path / "metrics.jsonl"
+    last: dict[str, Mapping[str, Any]] = {}
+    for _, line in read_json_lines(metrics) if metrics.is_file() else ():
+        last[line.get("kind", "")] = line
+    kept = sorted(each.name for each in (path / "checkpoints").glob("step-*"))
+    done = (path / "model" / "config.json").is_file()
+    numbers = {name: last.get(name) for name in ("step", "validation")}
+    if as_json:
+        values = {**run, "last": numbers, "checkpoints": kept, "finished": done}
+        print_json({"path": str(path), "kind": "run", **values})
+        return
+    _line(f"{path}: a training run, {'finished' if done else 'not finished'}")
+    for name, value in numbers.items():
+        for key, number in (value or {}).items():
+            if key != "kind":
+                _line(f"  last {name:<11} {key} = {number}")
+    _line(f"  checkpoints      {', '.join(kept) or 'none'}")
+    for key, value in _flat(run.get("recipe", {})):
+        _line(f"  recipe           {key} = {value}")
+    if done:
+        _line(f"  next: worldpm score FILE --model {path / 'model'}")
+
+
+def _show_adapter(path: Path, as_json: bool) -> None:
+    from worldpm.evals.rows import load_json
+
+    config = load_json(path / "adapter_config.json")
+    if as_json:
+        print_json({"path": str(path), "kind": "adapter", "config": config})
+        return
+    _line(f"{path}: an adapter, {show_bytes(size_bytes(path))}")
+    for key, value in config.items():
+        _line(f"  {key:<24}{value}")
+
+
+def _evaluation(path: Path) -> dict[str, Any]:
+    from worldpm.evals.rows import load_json
+
+    found = load_json(path)
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: not an evaluation; rows of comparisons are read as JSON lines")
+    return found
+
+
+def _show_evaluations(found: Sequence[dict[str, Any]], path: Path, as_json: bool) -> None:
+    from worldpm.report.tables import evaluation_lines, evaluation_table
+
+    for each in found:
+        evaluation_lines(each)  # refuses what is no evaluation
+    if as_json:
+        print_json({"path": str(path), "kind": "evaluation", "evaluations": found})
+        return
+    _line(f"{path}: an evaluation of {found[0].get('model', 'a model')}")
+    kinds = ("all", "class", "section", "subset", "style")
+    stdout().print(evaluation_table(found, kinds))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _plain(record: Comparison | Thread) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(record)
+
+
+def _print_samples(records: Sequence[Comparison | Thread]) -> None:
+    from worldpm.report.ranking import one_line, preview, prompt_label, shorten
+
+    for record in records:
+        _line("")
+        if isinstance(record, Thread):
+            _line(f"  {record.source} {record.id}: {shorten(one_line(record.title), 70)}")
+            _line(f"    {record.url or 'no link'}, {record.license or 'no licence stated'}")
+            for answer in record.answers:
+                text = shorten(one_line(answer.text), 60)
+                _line(f"    {answer.score:>5}{'*' if answer.accepted else ' '} {text}")
+            continue
+        winners = {e.winner for e in record.better} - {e.loser for e in record.better}
+        label = shorten(prompt_label(record), 60)
+        _line(f"  {record.source} {record.id}: {label} ({len(record.better)} edges)")
+        for index, reply in enumerate(record.replies):
+            _line(f"    {index}{'*' if index in winners else ' '} {shorten(preview(reply), 66)}")
+
+
+def _table(name: str, values: Mapping[str, Any]) -> None:
+    width = max((len(str(key)) for key in values), default=0)
+    for place, (key, value) in enumerate(values.items()):
+        shown = f"{value:>9,}" if isinstance(value, int | float) else value
+        _line(f"  {name if place == 0 else '':<10}{key:<{width}}  {shown}")
+    numbers = [value for value in values.values() if isinstance(value, int)]
+    if name in {"kept", "dropped"} and len(numbers) > 1:
+        _line(f"  {'':<10}{'total':<{width}}  {sum(numbers):>9,}")
+
+
+def _line(text: str) -> None:
+    """Print data on one line, without the control characters that a terminal would obey."""
+    print("".join(c if c.isprintable() else " " for c in text))

@@ -1,0 +1,78 @@
+"""`train`: a recipe, a base and comparisons -> a run folder with checkpoints and a model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worldpm.cli.common import (
+    DryRunFlag,
+    ForceFlag,
+    JsonFlag,
+    QuietFlag,
+    SetOption,
+    announce,
+    check_inputs,
+    check_output,
+    print_json,
+)
+from worldpm.errors import DataError
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="See recipes/.")],
+    data: Annotated[
+        list[Path], typer.Option(metavar="DATA", help="A folder of comparisons; repeat it.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="The run's folder.")],
+    base: Annotated[
+        Path | None,
+        typer.Option(help="The checkpoint to begin with; without it, the embedded default's base."),
+    ] = None,
+    overrides: SetOption = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the run's newest checkpoint.")
+    ] = False,
+    as_json: JsonFlag = False,
+    force: ForceFlag = False,
+    dry_run: DryRunFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Train a preference model; RUN/model is what `score --model` takes."""
+    # Whatever can be wrong is found before torch is imported.
+    from worldpm.config import load_settings
+    from worldpm.train.recipe import Recipe
+
+    settings = load_settings(Recipe, recipe, overrides or [])
+    check_inputs([*data, *([base] if base else [])])
+    for folder in data:
+        _check_data(folder)
+    check_output(out, [recipe, *data, *([base] if base else [])], force=force or resume)
+    if dry_run:
+        values = {"recipe": settings.model_dump(mode="json"), "resume": resume}
+        inputs: list[Path | str] = [recipe, *data, base or "the embedded default's base"]
+        announce(inputs, out, values, as_json=as_json)
+        return
+    from worldpm.model.default import fetch_base
+    from worldpm.train import run
+
+    result = run.train(
+        settings, base or fetch_base(), data, out, resume=resume, force=force, quiet=quiet
+    )
+    if as_json:
+        print_json({"run": str(out), "model": str(out / "model"), **result})
+        return
+    print(f"{out / 'model'}: the trained model")
+    if "validation_accuracy" in result:
+        print(
+            f"validation: accuracy {result['validation_accuracy']:.3f}, "
+            f"loss {result['validation_loss_nats']:.4f} nats"
+        )
+
+
+def _check_data(folder: Path) -> None:
+    from worldpm.store import read_manifest
+
+    kind = read_manifest(folder).get("kind")
+    if kind != "comparisons":
+        raise DataError(f"{folder}: holds {kind}, not comparisons; make those with `worldpm pairs`")

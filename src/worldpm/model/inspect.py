@@ -1,0 +1,70 @@
+"""What a checkpoint folder is, from its headers alone: no tensor is read.
+
+inspect_model(Path("checkpoint"))  ->  {"head": "linear", "scored_token": "<|endoftext|>", ...}
+"""
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from tokenizers import Tokenizer
+
+from worldpm.errors import CheckpointError
+from worldpm.model.checkpoint import read_config, read_json, weight_files
+from worldpm.records import Message
+from worldpm.tokens.encode import Encoder
+
+HEADS = {
+    ("score.weight",): "linear",
+    ("score.bias", "score.weight"): "linear with bias",
+    ("score.0.bias", "score.0.weight", "score.2.bias", "score.2.weight"): "mlp",
+}
+
+
+def inspect_model(folder: Path) -> dict[str, Any]:
+    """Shape, head, precision, template, scored token and sizes, as plain values.
+
+    `head` is None for a plain language model, which cannot score. Raises CheckpointError for a
+    folder that is incomplete, damaged or of a shape that we do not have.
+    """
+    config = read_config(folder)
+    files = weight_files(folder)
+    shapes, dtypes = _headers(files)
+    head = tuple(sorted(name for name in shapes if name.startswith("score.")))
+    encoder = Encoder.from_folder(folder)
+    last = encoder.encode((Message("user", "?"), Message("assistant", "!")))[-1]
+    text = Tokenizer.from_file(str(folder / "tokenizer.json")).id_to_token(last)
+    return {
+        "folder": str(folder),
+        "architectures": read_json(folder / "config.json").get("architectures", []),
+        "shape": {name: getattr(config, name) for name in type(config).__slots__},
+        "head": HEADS.get(head, ", ".join(head) or None),
+        "dtypes": dtypes,
+        "num_tensors": len(shapes),
+        "num_parameters": sum(math.prod(shape) for shape in shapes.values()),
+        "num_parameters_without_embeddings": config.num_parameters(),
+        "ignored": sorted(name for name in shapes if name.startswith("lm_head.")),
+        "weight_bytes": sum(file.stat().st_size for file in files),
+        "weight_files": [file.name for file in files],
+        "template_sha256": encoder.template.hash,
+        "scored_token": text,
+        "scored_token_id": last,
+    }
+
+
+def _headers(files: list[Path]) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
+    """(shape of each tensor, parameters by dtype), from the files' headers."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    dtypes: Counter[str] = Counter()
+    for path in files:
+        try:
+            with safe_open(path, framework="numpy") as file:
+                for name in file.keys():  # noqa: SIM118  (not a mapping)
+                    header = file.get_slice(name)
+                    shapes[name] = tuple(header.get_shape())
+                    dtypes[header.get_dtype()] += math.prod(shapes[name])
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{path}: damaged or cut short: {error}") from None
+    return shapes, dict(dtypes)
