@@ -11,11 +11,11 @@ from pathlib import Path
 
 import orjson
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from worldpm.errors import CheckpointError, WorldPMError
-from worldpm.model.checkpoint import read_json
+from worldpm.errors import CheckpointError
+from worldpm.model.checkpoint import read_json, save_tensors
 from worldpm.store import write_atomic
 
 PREFIX = "base_model.model."
@@ -107,11 +107,7 @@ def write_adapter(adapter: Adapter, folder: Path, base: str) -> None:
     for module, (down, up) in adapter.factors.items():
         tensors[f"{PREFIX}{module}.lora_A.weight"] = down.contiguous()
         tensors[f"{PREFIX}{module}.lora_B.weight"] = up.contiguous()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    except (OSError, SafetensorError) as error:
-        raise WorldPMError(f"{folder}: the adapter could not be written: {error}") from error
+    save_tensors(tensors, folder / WEIGHTS)
     layers = sorted({int(m.split(".")[2]) for m in adapter.factors if ".layers." in m})
     config = {
         "peft_type": "LORA",

@@ -153,6 +153,19 @@ def check_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], fol
             raise CheckpointError(f"{folder}: {name} has values that are not finite")
 
 
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write one safetensors file, whole or not at all; WorldPMError if it cannot be written."""
+    partial = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(dict(tensors), partial, metadata={"format": "pt"})
+        partial.chmod(0o644)  # the library makes files that only their owner can read
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise WorldPMError(f"{path}: could not be written: {error}") from error
+
+
 def architecture_of(model: PreferenceModel) -> str:
     """The class name that a checkpoint of `model` states; CheckpointError if there is none."""
     key = (model.model.config.model_type, isinstance(model.score, nn.Sequential))
@@ -172,17 +185,14 @@ def write_model(
     """
     architecture = architecture_of(model)
     tensors = {name: t.detach().to(dtype).contiguous() for name, t in model.state_dict().items()}
-    partial = folder / ".model.safetensors.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in TOKENIZER_FILES:
             if (tokenizer_from / name).is_file() and folder.resolve() != tokenizer_from.resolve():
                 shutil.copyfile(tokenizer_from / name, folder / name)
-        save_file(tensors, partial, metadata={"format": "pt"})
-        partial.replace(folder / "model.safetensors")
-    except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
-        raise WorldPMError(f"{folder}: the model could not be written: {error}") from error
+    except OSError as error:
+        raise WorldPMError(f"{folder}: could not be written: {error}") from error
+    save_tensors(tensors, folder / "model.safetensors")
     written = {
         "architectures": [architecture],
         **hf_config(model.model.config),
