@@ -5,7 +5,7 @@
     {"id"?, "prompt", "chosen", "rejected"}  ->  the same, the scores of chosen and rejected
 
 `best` is the index of the highest score, the first of equals. A row without an id is called by its
-number, counted from 1.
+line number.
 """
 
 import math
@@ -121,7 +121,8 @@ def _requests(source: str) -> Iterator[tuple[bool, object, Comparison]]:
         keys = {key for key, value in row.items() if value is not None}
         single = not keys & {"replies", "chosen", "rejected", "completions"}
         # Named by its place, so that an error while scoring names file and line.
-        yield single, row.get("id", comparison.id), replace(comparison, id=where)
+        own = comparison.id if row.get("id") is None else row["id"]
+        yield single, own, replace(comparison, id=where)
 
 
 def _score_rows(

@@ -1,0 +1,75 @@
+# make demo     install, fetch the embedded default model, rank a dozen prompts, draw demo/ranking.png
+# make test     the test suite (under ten minutes on two cores)
+# make check    what a change must pass: format, lint, types, tests
+# make verify   everything, the slow proofs included
+# make bench    the benchmarks, if there are any
+# make format   put the sources into our format
+# make clean    remove what the targets made, .venv too
+#
+# Variables: PYTHON (default: the newest of 3.11 to 3.14 that has venv), VENV, and TORCH, which is
+# installed first, so that a build for another processor or an index of your own can be chosen:
+#   make demo TORCH='torch==2.13.0 --index-url URL'
+
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+TEST_PROCESSES ?= 2
+
+find_python = for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
+	if $$p -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' \
+	2>/dev/null; then command -v $$p; break; fi; done
+PYTHON ?= $(shell $(find_python))
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test check verify bench format clean
+.DEFAULT_GOAL := demo
+
+# The stamps make a second run install nothing.
+$(VENV)/.stamp-model: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 to 3.14 with venv was found; install" \
+	"one, or say where it is with make PYTHON=..." >&2; exit 1; }
+	@echo "installing into $(VENV) (a few minutes, once)" >&2
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --upgrade pip
+	$(PIP) install --quiet $(TORCH)
+	$(PIP) install --quiet --editable '.[model,plots]'
+	@touch $@
+
+$(VENV)/.stamp-dev: $(VENV)/.stamp-model
+	$(PIP) install --quiet --group dev
+	@touch $@
+
+demo: $(VENV)/.stamp-model
+	@$(BIN)/worldpm model fetch
+	@$(BIN)/python examples/demo.py
+	@echo
+	@echo 'The picture is demo/ranking.png. Three commands to try next:'
+	@echo
+	@echo '  $(BIN)/worldpm compare --prompt "How do I boil an egg?" "Nine minutes for hard." "Dunno."'
+	@echo '  $(BIN)/worldpm score examples/demo.jsonl -o demo/scores.jsonl'
+	@echo '  $(BIN)/worldpm forum stackexchange SITE.stackexchange.com.7z -o demo/threads'
+
+test: $(VENV)/.stamp-dev
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m "not slow"
+
+check: $(VENV)/.stamp-dev
+	$(BIN)/ruff format --check src tests examples
+	$(BIN)/ruff check src tests examples
+	$(BIN)/mypy
+	$(MAKE) test
+
+verify: $(VENV)/.stamp-dev
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES)
+
+bench: $(VENV)/.stamp-model
+	@for script in benchmarks/*.py; do \
+	test -f "$$script" || { echo "no benchmarks yet"; break; }; \
+	echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+
+format: $(VENV)/.stamp-dev
+	$(BIN)/ruff format src tests examples
+	$(BIN)/ruff check --fix src tests examples
+
+clean:
+	rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
