@@ -6,7 +6,7 @@
 # make format   put the sources into our format
 # make clean    remove what the targets made, .venv too
 #
-# Variables: PYTHON (default: the newest of 3.11 to 3.14 that has venv), VENV, and TORCH, which is
+# Variables: PYTHON (default: python3 if it is 3.11 to 3.14, else the newest of these), VENV, and TORCH, which is
 # installed first, so that a build for another processor or an index of your own can be chosen:
 #   make demo TORCH='torch==2.13.0 --index-url URL'
 
@@ -14,7 +14,7 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 TEST_PROCESSES ?= 2
 
-find_python = for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
+find_python = for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	if $$p -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' \
 	2>/dev/null; then command -v $$p; break; fi; done
 PYTHON ?= $(shell $(find_python))

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Everything behind worldpm-135m, from the authors' files to the adapter.
+#
+#   recipes/default.sh FILES WORK
+#
+# FILES holds forum/stackexchange/*.7z and preferences/{hh_rlhf,qa_feedback,ukpconvarg,oasst_zh}.
+# The same command goes on where it was stopped.
+set -euo pipefail
+files=$1 work=$2
+recipe=$(dirname "$0")/default.toml
+mkdir -p "$work"
+
+make_once() {  # make_once OUTPUT COMMAND...: outputs appear whole, so a present one is complete
+    local output=$1
+    shift
+    [ -e "$output" ] || "$@" -o "$output"
+}
+
+make_once "$work/threads" worldpm forum stackexchange "$files"/forum/stackexchange/*.7z
+make_once "$work/stackexchange" worldpm pairs "$work/threads" --set split.test=0 \
+    --held-out ai.stackexchange.com --held-out bicycles.meta.stackexchange.com \
+    --held-out datascience.stackexchange.com
+make_once "$work/hh-rlhf" worldpm import hh-rlhf "$files/preferences/hh_rlhf" --set test=0 \
+    --set test_by_subset.harmless-base=1.0 --set test_by_subset.helpful-base=0.5
+make_once "$work/qa-feedback" worldpm import qa-feedback \
+    "$files/preferences/qa_feedback/dev_feedback.json"
+make_once "$work/ukpconvarg" worldpm import ukpconvarg \
+    "$files/preferences/ukpconvarg/UKPConvArg1Strict-CSV"
+make_once "$work/oasst-zh" worldpm import oasst-zh \
+    "$files/preferences/oasst_zh/oaast_rm_zh.json"
+
+resume=()
+[ ! -e "$work/run" ] || resume=(--resume)
+worldpm train "$recipe" "${resume[@]}" -o "$work/run" --data "$work/hh-rlhf" \
+    --data "$work/stackexchange" --data "$work/qa-feedback" --data "$work/ukpconvarg" \
+    --data "$work/oasst-zh"
