@@ -1,0 +1,80 @@
+"""Write docs/reference/ from the code: `python docs/build_reference.py`.
+
+`tests/contracts/test_docs.py` fails when what is there differs from what this makes.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import typer
+from pydantic import BaseModel
+
+from worldpm.cli.app import FLOW, app
+from worldpm.train.recipe import Recipe
+
+_ANNOTATED = re.compile(r"(?:typing\.)?Annotated\[(\w+), FieldInfo\(.*?\]\)\]")
+FOLDER = Path(__file__).parent / "reference"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _verb(name: str, command: Any) -> list[str]:
+    if hasattr(command, "commands"):
+        return [line for n, c in command.commands.items() for line in _verb(f"{name} {n}", c)]
+    lines = [f"## `{name}`", "", (command.help or "").strip(), ""]
+    rows = []
+    for parameter in command.params:
+        if parameter.name == "help":
+            continue
+        shown = ", ".join(parameter.opts) if parameter.param_type_name == "option" else (
+            parameter.metavar or parameter.name
+        )  # fmt: skip
+        needed = "yes" if parameter.required else ""
+        rows.append(f"| `{_cell(shown)}` | {needed} | {_cell(parameter.help or '')} |")
+    return [*lines, "| | required | |", "|---|---|---|", *rows, ""]
+
+
+def command_line() -> str:
+    """The verbs with their arguments and options."""
+    root = typer.main.get_command(app)
+    verbs = [line for n in FLOW for line in _verb(f"worldpm {n}", root.commands[n])]  # type: ignore[attr-defined]
+    return "\n".join(["# Command line", "", *verbs])
+
+
+def _keys(kind: type[BaseModel], prefix: str = "") -> list[str]:
+    rows = []
+    for name, field in kind.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            summary = (field.annotation.__doc__ or "").strip()
+            rows += [
+                f"| **`[{name}]`** | | {_cell(summary)} |",
+                *_keys(field.annotation, f"{name}."),
+            ]
+        else:
+            kind_of = _ANNOTATED.sub(r"\1", str(field.annotation)).replace("typing.", "")
+            kind_of = field.annotation.__name__ if isinstance(field.annotation, type) else kind_of
+            default = field.get_default(call_default_factory=True)
+            rows.append(f"| `{prefix}{name}` | `{default!r}` | {_cell(kind_of)} |")
+    return rows
+
+
+def recipe() -> str:
+    """Every key of a recipe with its default and type."""
+    head = [
+        "# Recipe",
+        "",
+        "Every key of a recipe for `worldpm train`, its default and its type.",
+        "",
+    ]
+    return "\n".join([*head, "| key | default | type |", "|---|---|---|", *_keys(Recipe), ""])
+
+
+PAGES = {"command-line.md": command_line, "recipe.md": recipe}
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for name, page in PAGES.items():
+        (FOLDER / name).write_text(page(), encoding="utf-8")

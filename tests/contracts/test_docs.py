@@ -1,0 +1,63 @@
+"""The documents agree with the code, with each other and with the files they point at."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+def test_reference_is_current():
+    """What stands in docs/reference is what the code makes today."""
+    spec = importlib.util.spec_from_file_location(
+        "build_reference", ROOT / "docs/build_reference.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for name, page in module.PAGES.items():
+        written = (ROOT / "docs/reference" / name).read_text(encoding="utf-8")
+        assert written == page(), f"docs/reference/{name} is stale: run docs/build_reference.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    """Every relative link of a page names a file or folder that exists."""
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def _shape(text):
+    """What two translations of a page must share: headings' depths, code, links, table rows."""
+    blocks = re.findall(r"```.*?```", text, re.DOTALL)
+    commands = [re.sub(r"\s*#.*", "", line) for block in blocks for line in block.splitlines()]
+    return {
+        "headings": [len(h) for h in re.findall(r"^(#+) ", text, re.MULTILINE)],
+        "commands": commands,
+        "links": sorted(LINK.findall(text)),
+        "rows": len(re.findall(r"^\|", text, re.MULTILINE)),
+    }
+
+
+def test_the_two_readmes_are_twins():
+    """README.md and README_CN.md have the same headings, commands, links and table rows."""
+    english = _shape((ROOT / "README.md").read_text(encoding="utf-8"))
+    chinese = _shape((ROOT / "README_CN.md").read_text(encoding="utf-8"))
+    assert english == chinese
+
+
+def test_recipes_load():
+    """Every recipe we ship is valid against the settings."""
+    from worldpm.config import load_settings
+    from worldpm.train.recipe import Recipe
+
+    recipes = sorted(ROOT.glob("recipes/*.toml"))
+    assert recipes
+    for path in recipes:
+        assert load_settings(Recipe, path).seed >= 0
