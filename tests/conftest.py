@@ -1,7 +1,16 @@
 """Fixtures that several folders of tests share."""
 
+import importlib.util
+
 import pytest
 from qwen_tokenizer import qwen_folder
+
+# In every test run the shapes that the losses state are checked; it costs nothing until they are
+# imported, and a light install without jaxtyping runs the other tests.
+if importlib.util.find_spec("jaxtyping") and importlib.util.find_spec("beartype"):
+    from jaxtyping import install_import_hook
+
+    install_import_hook("worldpm.train.loss", "beartype.beartype")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,108 @@
+"""Comparisons -> examples: edges keep their meaning, and all that is left out is counted."""
+
+from collections import Counter
+
+import pytest
+import torch
+from tiny import tiny_tokenizer, toy_data
+
+from worldpm.errors import DataError
+from worldpm.records import Comparison, Edge, Message
+from worldpm.store import ArtifactWriter
+from worldpm.tokens.encode import Encoder
+from worldpm.train.examples import join_edges, load_examples, make_examples
+from worldpm.train.recipe import DataSettings
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return Encoder.from_folder(tiny_tokenizer(tmp_path_factory.mktemp("tokenizer")))
+
+
+def comparison(*texts, better=((0, 1),), **fields):
+    edges = tuple(e if isinstance(e, Edge) else Edge(*e) for e in better)
+    replies = tuple((Message("assistant", text),) for text in texts)
+    return Comparison("1", "toy", None, (Message("user", "Hi"),), replies, edges, **fields)
+
+
+def examples_of(encoder, *comparisons, **settings):
+    dropped = Counter()
+    found = list(make_examples(comparisons, encoder, DataSettings(**settings), dropped))
+    return found, dict(dropped)
+
+
+def test_an_example(encoder):
+    """The tree holds the encoded replies, and the edges point to them."""
+    row = comparison("good", "bad one", "the cat", better=((2, 0), (2, 1)))
+    (example,), dropped = examples_of(encoder, row)
+    assert example.tree.paths() == encoder.encode_replies(row)
+    assert (example.winners, example.losers) == ((2, 2), (0, 1))
+    assert (example.edge_weights, example.pairs) == ((1.0, 1.0), 2.0)
+    assert (example.source, dropped) == ("toy", {})
+
+
+def test_edge_weights_multiply(encoder):
+    """An edge's own weight multiplies its share; what the comparison counts stays."""
+    row = comparison("a", "b", "c", better=(Edge(0, 1, weight=0.5), (0, 2), (1, 2)))
+    (example,), _ = examples_of(encoder, row)
+    assert example.edge_weights == pytest.approx((1 / 3, 2 / 3, 2 / 3))
+    assert example.pairs == 2.0
+
+
+def test_long_replies_are_left_out_and_counted(encoder):
+    """A reply over max_tokens goes with its edges; the others are renumbered and keep theirs."""
+    row = comparison("the cat " * 60, "good", "bad", better=((0, 1), (0, 2), (1, 2)))
+    (example,), dropped = examples_of(encoder, row, max_tokens=60)
+    assert (example.winners, example.losers) == ((0,), (1,))
+    assert example.tree.paths() == encoder.encode_replies(row)[1:]
+    assert dropped == {"reply_over_max_tokens": 1}
+
+
+def test_a_limit_is_the_longest_that_stays(encoder):
+    """A conversation of exactly max_tokens stays, one token more goes."""
+    row = comparison("the cat saw red hills", "the cat saw red")
+    longest = max(map(len, encoder.encode_replies(row)))
+    assert examples_of(encoder, row, max_tokens=longest)[1] == {}
+    _, dropped = examples_of(encoder, row, max_tokens=longest - 1)
+    assert dropped == {"reply_over_max_tokens": 1, "no_edge_between_kept_replies": 1}
+
+
+def test_comparisons_without_edges_and_large_trees(encoder):
+    """Each other reason is counted under its own name."""
+    plain = comparison("a", "b", better=())
+    large = comparison(*(f"{n} the cat saw red hills" for n in range(9)))
+    found, dropped = examples_of(encoder, plain, large, max_tree_tokens=40)
+    assert found == []
+    assert dropped == {"no_edge": 1, "tree_over_max_tree_tokens": 1}
+
+
+def test_join_edges_numbers_the_replies_of_a_batch(encoder):
+    """Edges of later examples count on from the replies before, edge or no edge."""
+    first = comparison("a", "b", "c", better=((2, 0),))
+    second = comparison("d", "e", better=((1, 0),))
+    examples, _ = examples_of(encoder, first, second)
+    edges = join_edges(examples)
+    assert (edges.winners.tolist(), edges.losers.tolist()) == ([2, 4], [0, 3])
+    assert edges.weights.tolist() == [1.0, 1.0]
+    assert (edges.winners.dtype, edges.weights.dtype) == (torch.int64, torch.float32)
+
+
+def test_load_examples(encoder, tmp_path):
+    """Both parts of several folders are read; a folder without the part is counted."""
+    one, two = toy_data(tmp_path / "one", 5, 2), tmp_path / "two"
+    with ArtifactWriter(two, Comparison, kind="comparisons", settings={}) as writer:
+        writer.add("train", comparison("good", "bad"))
+    train, dropped = load_examples([one, two], "train", encoder, DataSettings())
+    assert (len(train), dict(dropped)) == (6, {})
+    assert [e.source for e in train] == ["a", "b", "a", "b", "a", "toy"]
+    held, dropped = load_examples([one, two], "validation", encoder, DataSettings())
+    assert (len(held), dict(dropped)) == (2, {"two_has_no_validation": 1})
+
+
+def test_nothing_left(encoder, tmp_path):
+    """Data of which nothing remains is an error that says where it went."""
+    data = toy_data(tmp_path / "data", 4, 1)
+    with pytest.raises(DataError, match=r"part 'train'.*4 no_edge_between_kept_replies"):
+        load_examples([data], "train", encoder, DataSettings(max_tokens=16))
+    with pytest.raises(DataError, match="1 data_has_no_test"):
+        load_examples([data], "test", encoder, DataSettings())

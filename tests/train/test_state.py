@@ -1,0 +1,180 @@
+"""Checkpoints of a run: whole or not there, and a damaged one falls back to the one before."""
+
+import pytest
+import torch
+from torch import nn
+
+from worldpm.errors import WorldPMError
+from worldpm.train import state
+from worldpm.train.optim import build_optimizer
+from worldpm.train.recipe import OptimSettings
+from worldpm.train.state import checkpoints, load_checkpoint, save_checkpoint
+
+
+class Run:
+    """A parameter pair and its optimiser, stepped with known gradients."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.trained = {"w": nn.Parameter(torch.ones(2, 3)), "b": nn.Parameter(torch.zeros(3))}
+        self.optimizer = build_optimizer(self.trained, OptimSettings(lr=0.1))
+        self.step = 0
+        self.skipped = 0
+
+    def advance(self, *, skip=False):
+        self.step += 1
+        self.skipped += skip
+        if not skip:
+            generator = torch.Generator().manual_seed(self.step)
+            for parameter in self.trained.values():
+                parameter.grad = torch.randn(parameter.shape, generator=generator)
+            self.optimizer.step()
+
+    def save(self, keep=2):
+        progress = {"step": self.step, "skipped_steps": self.skipped, "pairs": self.step / 3}
+        save_checkpoint(self.folder, self.trained, self.optimizer, progress, keep)
+
+    def load(self, warn=lambda text: pytest.fail(text)):
+        progress = load_checkpoint(self.folder, self.trained, self.optimizer, warn)
+        if progress:
+            self.step, self.skipped = progress["step"], progress["skipped_steps"]
+        return progress
+
+    def values(self):
+        return torch.cat([p.detach().flatten() for p in self.trained.values()]).tolist()
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run(tmp_path)
+
+
+def names(run):
+    return [folder.name for folder in checkpoints(run.folder)]
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_going_on_is_never_having_stopped(run, tmp_path, skip):
+    """Loaded into a fresh optimiser, later steps are the same to the bit, skipped steps or not."""
+    for number in range(4):
+        run.advance(skip=skip and number == 1)
+    run.save()
+    again = Run(tmp_path)
+    assert again.load() == {"step": 4, "skipped_steps": int(skip), "pairs": 4 / 3}
+    assert again.values() == run.values()
+    for each in (run, again):
+        each.advance()
+        each.advance()
+    assert again.values() == run.values()
+
+
+def test_before_the_first_update(run, tmp_path):
+    """A checkpoint before any update has no moments, and loads."""
+    run.advance(skip=True)
+    run.save()
+    again = Run(tmp_path)
+    again.load()
+    run.advance()
+    again.advance()
+    assert again.values() == run.values()
+
+
+def test_nothing_saved(run):
+    """A run without checkpoints has nothing to load."""
+    assert run.load() is None
+    assert names(run) == []
+
+
+def test_only_the_newest_are_kept(run):
+    """All but the newest `keep` go."""
+    for _ in range(4):
+        run.advance()
+        run.save(keep=2)
+    assert names(run) == ["step-00000003", "step-00000004"]
+    assert sorted(p.name for p in (run.folder / "checkpoints").iterdir()) == names(run)
+
+
+DAMAGE = {
+    "cut tensors": lambda f: (f / "trained.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{"),
+    "cut moments": lambda f: (f / "second_moment.safetensors").write_bytes(b""),
+    "missing file": lambda f: (f / "first_moment.safetensors").unlink(),
+    "cut progress": lambda f: (f / "progress.json").write_text('{"step": 2'),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damaged_newest_falls_back(run, tmp_path, kind):
+    """The newest is damaged: the one before is loaded whole, and a warning names the damaged."""
+    run.advance()
+    run.save()
+    expected = run.values()
+    run.advance()
+    run.save()
+    DAMAGE[kind](checkpoints(tmp_path)[-1])
+    warnings = []
+    again = Run(tmp_path)
+    assert again.load(warnings.append)["step"] == 1
+    assert again.values() == expected
+    assert len(warnings) == 1
+    assert "step-00000002: damaged" in warnings[0]
+
+
+def test_unfinished_folders_are_not_checkpoints(run, tmp_path):
+    """What a killed process leaves half written is not taken, and goes at the next save."""
+    run.advance()
+    run.save()
+    partial = tmp_path / "checkpoints" / ".step-00000002.partial"
+    partial.mkdir()
+    (partial / "progress.json").write_text("{}")
+    (tmp_path / "checkpoints" / "step-00000003").mkdir()  # without progress.json
+    assert Run(tmp_path).load()["step"] == 1
+    run.advance()
+    run.save()
+    assert not partial.exists()
+
+
+def test_a_fallback_does_not_lose_the_new_ones(run, tmp_path):
+    """After a fallback, a damaged later checkpoint is removed rather than kept as the newest."""
+    for _ in range(2):
+        run.advance()
+        run.advance()
+        run.save()
+    DAMAGE["cut tensors"](checkpoints(tmp_path)[-1])
+    again = Run(tmp_path)
+    assert again.load(lambda text: None)["step"] == 2
+    again.advance()
+    again.save(keep=1)
+    assert names(again) == ["step-00000003"]
+    assert Run(tmp_path).load()["step"] == 3
+
+
+def test_full_disk(run, monkeypatch):
+    """A full disk is said in one sentence; nothing half is left, and the one before stands."""
+    run.advance()
+    run.save()
+    real, calls = state.save_file, []
+
+    def full(tensors, path):
+        calls.append(path)
+        if len(calls) == 2:
+            path.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        real(tensors, path)
+
+    monkeypatch.setattr(state, "save_file", full)
+    run.advance()
+    with pytest.raises(WorldPMError, match=r"No space left on device.*free some space"):
+        run.save()
+    assert [p.name for p in (run.folder / "checkpoints").iterdir()] == ["step-00000001"]
+
+
+def test_another_recipes_checkpoint(run, tmp_path):
+    """A checkpoint of other tensors is refused, not half loaded."""
+    run.advance()
+    run.save()
+    other = Run(tmp_path)
+    other.trained["extra"] = nn.Parameter(torch.zeros(1))
+    before = other.values()
+    with pytest.raises(WorldPMError, match="other tensors"):
+        other.load()
+    assert other.values() == before
