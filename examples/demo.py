@@ -32,6 +32,6 @@ for comparison, replies in zip(comparisons, scores, strict=True):
     out(ranking_table(comparison, replies), "")
 ahead = scores[0][0].value - scores[0][1].value
 verdict = f"{abs(ahead):.2f} log-odds {'ahead of' if ahead > 0 else 'BEHIND'} its careless one"
-out(f"The README's good answer is {verdict}: P(it wins) = {1 / (1 + math.exp(-ahead)):.1%}")
+out(f"The README's good answer is {verdict},\nP(it wins) = {1 / (1 + math.exp(-ahead)):.1%}")
 pictures = plot_ranking(comparisons[1:], scores[1:], Path("demo/ranking"))
 say(f"{time.monotonic() - started:.1f} s: drew {', '.join(map(str, pictures))}")
