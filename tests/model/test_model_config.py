@@ -111,10 +111,11 @@ def test_only_allowed_fields_are_read():
     assert set(hf_config(parse(**hostile))).isdisjoint(hostile)
 
 
+@pytest.mark.parametrize("changes", [{}, {"attention_bias": True}], ids=["", "biased"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_reads_what_transformers_writes(layout):
+def test_reads_what_transformers_writes(layout, changes):
     """A config written by transformers gives a decoder with the same tensors as its model's."""
-    config, model = hf_model(layout)
+    config, model = hf_model(layout, **changes)
     ours = parse_config(config.to_dict(), "c")
     assert (ours.rms_norm_eps, ours.rope_theta) == (1e-2, LAYOUTS[layout][1]["rope_theta"])
     with torch.device("meta"):
