@@ -1,8 +1,9 @@
 # make demo     install, fetch the embedded default model, rank a dozen prompts, draw demo/ranking.png
 # make test     the test suite (under ten minutes on two cores)
-# make check    what a change must pass: format, lint, types, tests
+# make check    what a change must pass: format, lint, types, documents current, tests
 # make verify   everything, the slow proofs included
-# make bench    the benchmarks, if there are any
+# make bench    the benchmarks; ARGS='...' hands them what they ask for, BENCH=FILE picks one
+# make docs     write docs/reference from the code
 # make format   put the sources into our format
 # make clean    remove what the targets made, .venv too
 #
@@ -13,6 +14,8 @@
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 TEST_PROCESSES ?= 2
+SOURCES := src tests examples benchmarks $(wildcard docs/*.py)
+BENCH ?= benchmarks/*.py
 
 find_python = for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	if $$p -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' \
@@ -22,7 +25,7 @@ PYTHON ?= $(shell $(find_python))
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test check verify bench format clean
+.PHONY: demo test check verify bench docs format clean
 .DEFAULT_GOAL := demo
 
 # The stamps make a second run install nothing.
@@ -54,8 +57,8 @@ test: $(VENV)/.stamp-dev
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m "not slow"
 
 check: $(VENV)/.stamp-dev
-	$(BIN)/ruff format --check src tests examples
-	$(BIN)/ruff check src tests examples
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(MAKE) test
 
@@ -63,13 +66,15 @@ verify: $(VENV)/.stamp-dev
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES)
 
 bench: $(VENV)/.stamp-model
-	@for script in benchmarks/*.py; do \
-	test -f "$$script" || { echo "no benchmarks yet"; break; }; \
-	echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+	@for script in $(BENCH); do \
+	echo "$$script" >&2; $(BIN)/python "$$script" $(ARGS) || exit 1; done
+
+docs: $(VENV)/.stamp-model
+	$(BIN)/python docs/build_reference.py
 
 format: $(VENV)/.stamp-dev
-	$(BIN)/ruff format src tests examples
-	$(BIN)/ruff check --fix src tests examples
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
 
 clean:
 	rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -146,6 +146,9 @@ def test_paths_that_cannot_be_written(worldpm, threads, tmp_path):
     assert result.err.startswith("error: ")
     assert "file" in result.err
     assert "Not a directory" in result.err
+    exported = worldpm("export", threads, "-o", tmp_path / "file")
+    assert (exported.code, exported.out) == (1, "")
+    assert exported.err.startswith("error: ")
 
 
 def test_quoted_data_cannot_write_to_the_terminal(worldpm):

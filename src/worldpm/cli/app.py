@@ -32,7 +32,7 @@ MODEL_EXTRA = {
 # What a user's paths and disk can cause.
 USER_ERRNOS = {
     errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOTDIR,
-    errno.EISDIR, errno.ENAMETOOLONG,
+    errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
 }  # fmt: skip
 
 

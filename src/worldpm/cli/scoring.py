@@ -75,6 +75,8 @@ def score(
     from worldpm.score import load
 
     scorer = load(model, dtype=dtype)
+    if source == STDIN and sys.stdin.isatty():
+        say("reading JSON lines from the terminal; Ctrl-D ends them", quiet=quiet)
     started = time.monotonic()
     results: list[Mapping[str, Any]] = []
     replies = tokens = rows = 0
