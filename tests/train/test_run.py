@@ -1,7 +1,6 @@
 """A whole run on a tiny model: what it writes, how it stops, and how it goes on."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -68,7 +67,7 @@ def kill_in_step(monkeypatch, number, signal_number):
     def step(*arguments):
         calls.append(1)
         if len(calls) == number:
-            os.kill(os.getpid(), signal_number)
+            signal.raise_signal(signal_number)
         return real(*arguments)
 
     monkeypatch.setattr(loop, "_step", step)
@@ -134,8 +133,8 @@ def test_second_interrupt_acts_at_once(base, data, tmp_path, monkeypatch):
     real = loop._step
 
     def step(*arguments):
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         return real(*arguments)
 
     monkeypatch.setattr(loop, "_step", step)
