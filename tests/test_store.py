@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import orjson
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -259,3 +260,31 @@ def test_versions_name_what_is_installed():
     """Installed packages have a version, others are left out."""
     found = versions("pyarrow", "no-such-package-at-all")
     assert set(found) == {"python", "pyarrow"}
+
+
+@pytest.mark.parametrize("text", [b"[1]", b'{"name": "a web site"}', b'{"counts": 3}'])
+def test_a_manifest_of_others_says_so(tmp_path, text):
+    """Other programs write manifest.json too; theirs is an error that names the file."""
+    (tmp_path / "manifest.json").write_bytes(text)
+    with pytest.raises(DataError, match=r"manifest\.json: has no counts"):
+        read_manifest(tmp_path)
+
+
+def test_rows_edited_by_others_are_named(tmp_path):
+    """Our columns with a hole in a row: the row's number, not a traceback."""
+    with writer(tmp_path / "out") as out:
+        out.add("part", ONE)
+        out.add("part", ONE)
+    path = tmp_path / "out" / "part.parquet"
+    rows = pq.read_table(path).to_pylist()
+    rows[1]["meta"] = None
+    pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(path)), path)
+    with pytest.raises(DataError, match=r"part\.parquet:2: not a row of ours"):
+        list(read_parquet(path, Comparison))
+
+
+def test_a_byte_order_mark_is_no_json(tmp_path):
+    """Files saved by Windows' editors begin with a mark; their first line is read all the same."""
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"a": 1}\n{"a": 2}\n')
+    assert [row["a"] for _, row in read_json_lines(path)] == [1, 2]

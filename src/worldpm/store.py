@@ -302,6 +302,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = orjson.loads(path.read_bytes())
     except orjson.JSONDecodeError as error:
         raise DataError(f"{path}: not valid JSON: {error}; make the artefact again") from None
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("counts"), dict):
+        raise DataError(f"{path}: has no counts; not the manifest of an artefact of ours")
     return manifest
 
 
@@ -321,6 +323,7 @@ def read_artifact(
 def read_parquet(path: Path, record_type: type[Comparison] | type[Thread]) -> Iterator[Any]:
     """Yield the records of one Parquet file, row group by row group."""
     reader = _READERS[record_type]
+    number = 0
     try:
         with pq.ParquetFile(path) as file:
             missing = set(_SCHEMAS[record_type].names) - set(file.schema_arrow.names)
@@ -328,7 +331,14 @@ def read_parquet(path: Path, record_type: type[Comparison] | type[Thread]) -> It
                 raise DataError(f"{path}: lacks the columns {', '.join(sorted(missing))}")
             for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
                 for row in batch.to_pylist():
-                    yield reader(row)
+                    number += 1
+                    try:
+                        record = reader(row)
+                    except (KeyError, TypeError, ValueError) as error:
+                        raise DataError(
+                            f"{path}:{number}: not a row of ours ({error}); was it edited by hand?"
+                        ) from None
+                    yield record
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
 
@@ -378,6 +388,8 @@ def parse_json_lines(
     number = 0
     while line := file.readline(max_line_bytes + 1):
         number += 1
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")  # the mark that Windows' editors put there
         if len(line) > max_line_bytes:
             raise DataError(f"{where}:{number}: line over {max_line_bytes:,} bytes")
         if line.strip():
