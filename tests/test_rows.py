@@ -257,3 +257,12 @@ def test_a_bad_line_is_named(tmp_path):
     path.write_bytes(b'{"prompt": "\\ud800", "replies": ["a"]}')
     with pytest.raises(DataError, match=r"a\.jsonl:1: not valid JSON"):
         list(read_comparisons(path))
+
+
+@pytest.mark.parametrize("weight", [0, -1.0])
+def test_an_edge_weighs_something(weight):
+    """A weight that would turn a preference round is refused where it is read."""
+    row = {"prompt": "Hi", "replies": ["a", "b"]}
+    row["better"] = [{"winner": 0, "loser": 1, "weight": weight}]
+    with pytest.raises(DataError, match=r"FILE:12: better\[0\]\.weight: must be over 0"):
+        read(row)

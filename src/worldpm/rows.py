@@ -18,6 +18,7 @@ A prompt or reply that is a string is one message; `\\n\\nHuman: ...\\n\\nAssist
 are dialogues where whole ones stand. Every error names the row and the place in it.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
@@ -207,6 +208,8 @@ class _Row:
                 raise self.error(
                     place, f"must be two different numbers from 0 to {len(replies) - 1}"
                 )
+            if not 0 < edge.weight < math.inf:
+                raise self.error(f"{place}.weight", "must be over 0; a tie is no edge at all")
             better.append(edge)
         return self._prompt(), replies, tuple(better)
 
