@@ -110,3 +110,11 @@ def test_progress_goes_to_stderr(tmp_path, threads, capfd):
     out, err = capfd.readouterr()
     assert out == ""
     assert "threads-a" in err
+
+
+def test_a_thread_counts_once(tmp_path, threads):
+    """Two dumps of one site do not train on a thread twice: the second reading is counted."""
+    once = build_pairs(threads[:1], tmp_path / "once", quiet=True)
+    twice = build_pairs([threads[0], threads[0]], tmp_path / "twice", quiet=True)
+    assert twice["counts"] == once["counts"]
+    assert twice["dropped"] == once["dropped"] | {"repeated_thread": 80}

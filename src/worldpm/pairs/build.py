@@ -37,6 +37,7 @@ def build_pairs(
     settings = settings or PairSettings()
     numbers: Counter[str] = Counter()
     by_source: dict[str, Counter[str]] = {}
+    seen: set[tuple[str, str]] = set()
     totals = [sum(read_manifest(each)["counts"].values()) for each in thread_folders]
     with ArtifactWriter(
         folder,
@@ -56,6 +57,10 @@ def build_pairs(
             ):
                 numbers["threads"] += 1
                 by_source.setdefault(thread.source, Counter())
+                if (thread.source, thread.id) in seen:  # two dumps of one site
+                    out.drop("repeated_thread")
+                    continue
+                seen.add((thread.source, thread.id))
                 comparison = compare(thread, settings, out.drop)
                 if comparison is None:
                     continue
