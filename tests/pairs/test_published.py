@@ -226,3 +226,23 @@ def test_bad_debates_are_errors(tmp_path):
         path.write_text(f"#id\n{line}\n")
         with pytest.raises(DataError, match=r"a_b\.csv:2: not a row"):
             read("ukpconvarg", path)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "row", "message"),
+    [
+        ("oasst-zh", "a.json", {"history": [["x"]]}, "history must hold pairs"),
+        ("oasst-zh", "a.json", {"history": [7]}, "history must hold pairs"),
+        ("oasst-zh", "a.json", {"input": 3}, "input must be text"),
+        ("ultrafeedback", "a.jsonl", {"completions": ["b", "c"]}, "completions must be a list"),
+        ("ultrafeedback", "a.jsonl", {"completions": 4}, "completions must be a list"),
+        ("ultrafeedback", "a.jsonl", {"source": 4}, "source"),
+    ],
+)
+def test_fields_of_another_kind_are_errors(tmp_path, name, file, row, message):
+    """A field that is not what its authors publish is an error with the row, not a traceback."""
+    completions = [{"response": str(i), "overall_score": i} for i in range(2)]
+    whole = {"instruction": "?", "output": ["a", "b"], "completions": completions, **row}
+    write(tmp_path / file, [whole])
+    with pytest.raises(DataError, match=message):
+        read(name, tmp_path / file)

@@ -149,11 +149,12 @@ def read_oasst_zh(path: Path, drop: Drop) -> Iterator[Comparison]:
             drop("only_one_answer")
             continue
         turns: list[Message] = []
-        for asked, answered in row.get("history") or []:
-            turns += [Message("user", asked), Message("assistant", answered)]
-        question = "\n".join(
-            filter(None, [files.text(row, "instruction", where), row.get("input")])
-        )
+        for turn in row.get("history") or []:
+            if not isinstance(turn, list) or [type(text) for text in turn] != [str, str]:
+                raise DataError(f"{where}: history must hold pairs of texts")
+            turns += [Message("user", turn[0]), Message("assistant", turn[1])]
+        more = files.text(row, "input", where) if row.get("input") else ""
+        question = "\n".join(filter(None, [files.text(row, "instruction", where), more]))
         yield Comparison(
             id=f"{file.stem}/{number}",
             source="oasst-zh",
@@ -190,17 +191,20 @@ def read_tldr(path: Path, drop: Drop) -> Iterator[Comparison]:
 def read_ultrafeedback(path: Path, drop: Drop) -> Iterator[Comparison]:
     """UltraFeedback (Cui et al. 2023): instruction, completions with response and overall_score."""
     for file, number, row in files.rows(path, "jsonl", "parquet"):
-        if len(row.get("completions") or []) < 2:
+        where, completions = f"{file}:{number}", row.get("completions")
+        if not isinstance(completions, list) or not all(
+            isinstance(completion, Mapping) for completion in completions
+        ):
+            raise DataError(f"{where}: completions must be a list of objects")
+        if len(completions) < 2:
             drop("only_one_answer")
             continue
-        comparison = comparison_from_row(
-            row, where=f"{file}:{number}", default_id=f"{file.stem}/{number}"
-        )
+        comparison = comparison_from_row(row, where=where, default_id=f"{file.stem}/{number}")
         if not comparison.better:
             drop("all_scores_equal")
             continue
-        meta = {"models": [completion.get("model") for completion in row["completions"]]}
-        subset = row.get("source")
+        meta = {"models": [completion.get("model") for completion in completions]}
+        subset = None if row.get("source") is None else comparison.source
         yield replace(comparison, source="ultrafeedback", subset=subset, meta=meta)
 
 
