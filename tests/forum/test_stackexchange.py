@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from dumps import SITE, SITE_DROPPED, answer, document, question, row, write_7z
@@ -178,3 +179,24 @@ def test_threads_are_made_lazily(tmp_path, monkeypatch):
     path = write_7z(tmp_path / "s.7z", Posts=document(*(question(i) for i in range(1, 50))))
     next(read_stackexchange(path, lambda reason: None))
     assert len(converted) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "site"),
+    [
+        (".", "ai.example.com"),
+        ("../ai.example.com", "ai.example.com"),
+        ("Posts.xml", "ai.example.com"),
+        ("big.com-Posts.7z", "big.com"),
+        ("big.com.7Z", "big.com"),
+    ],
+)
+def test_a_site_has_its_name_however_it_is_given(tmp_path, monkeypatch, given, site):
+    """Links credit the site, also where the path says "." or the archive holds one table."""
+    (tmp_path / "ai.example.com").mkdir()
+    monkeypatch.chdir(tmp_path / "ai.example.com")
+    Path("Posts.xml").write_bytes(SITE)
+    if given.endswith("7z") or given.endswith("7Z"):
+        write_7z(Path(given), Posts=SITE)
+    (first, *_), _ = read(Path(given))
+    assert (first.source, first.url) == (site, f"https://{site}/q/1")

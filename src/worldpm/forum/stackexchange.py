@@ -11,6 +11,7 @@ Answers may stand before their question, so one site's rows are held in memory, 
 become records one thread at a time.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -167,8 +168,10 @@ def _parse_file(path: Path, row: Callable[[etree._Element], None]) -> None:
 
 
 def _site_name(path: Path) -> str:
-    name = path.absolute().parent.name if path.suffix.lower() == ".xml" else path.name
-    return name.removesuffix(".7z")
+    whole = Path(os.path.abspath(path))  # "." has no name of its own
+    name = whole.parent.name if path.suffix.lower() == ".xml" else whole.name
+    # The largest site comes in an archive for each table: stackoverflow.com-Posts.7z.
+    return re.sub(r"(-Posts)?(\.7z)?$", "", name, count=1, flags=re.IGNORECASE)
 
 
 def _read_vote(site: _Site, row: etree._Element) -> None:
