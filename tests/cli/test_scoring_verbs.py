@@ -1,6 +1,8 @@
 """score and compare: row forms, order, digits, places of errors."""
 
 import math
+import os
+import threading
 
 import numpy as np
 import orjson
@@ -193,3 +195,24 @@ def test_compare_needs_two(worldpm, model):
     result = worldpm("compare", "--prompt", "Hi", "one", "--model", model)
     assert result.code == 1
     assert "give two or more" in result.err
+
+
+def test_a_pipe_is_read_once(worldpm, rows_file, model, tmp_path):
+    """A named pipe, which gives its rows only once, is scored as its file is."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    feeder = threading.Thread(target=lambda: pipe.write_bytes(rows_file.read_bytes()), daemon=True)
+    feeder.start()
+    from_pipe = worldpm("score", pipe, "--model", model)
+    assert from_pipe.out == worldpm("score", rows_file, "--model", model).out
+    assert len(from_pipe.rows) == len(ROWS)
+
+
+@pytest.mark.parametrize("verb", [("score", "--model", "unused"), ("export",)])
+def test_the_input_is_never_the_output(worldpm, rows_file, verb):
+    """Even --force does not write over the rows that are read."""
+    before = rows_file.read_bytes()
+    done = worldpm(*verb, rows_file, "-o", rows_file, "--force")
+    assert done.code == 1
+    assert "is the input itself" in done.err
+    assert rows_file.read_bytes() == before

@@ -89,10 +89,12 @@ def check_output(output: Path, inputs: Sequence[Path] = (), *, force: bool) -> N
         return
     if not force:
         raise OutputExistsError(f"{output}: exists already; give another -o, or --force")
+    target = output.resolve()
+    if any(path.resolve() == target for path in inputs):
+        raise OutputExistsError(f"{output}: is the input itself; give another -o")
     if output.is_dir():
-        target = output.resolve()
         for path in inputs:
-            if target == path.resolve() or target in path.resolve().parents:
+            if target in path.resolve().parents:
                 raise OutputExistsError(f"{output}: holds the input {path}; give another -o")
         names = [each.name for each in output.iterdir()]
         if names and not any(mark in names for mark in OWN_MARKS):

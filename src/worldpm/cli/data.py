@@ -153,7 +153,7 @@ def export(
     parts = _parts(source)
     targets = {part: out if one_file else out / f"{part}.jsonl" for part in parts}
     for target in {out} if one_file else set(targets.values()):
-        check_output(target, force=force)
+        check_output(target, [source], force=force)
     if dry_run:
         announce([source], out, {"format": form, "parts": parts}, as_json=as_json)
         return

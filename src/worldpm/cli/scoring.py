@@ -65,13 +65,15 @@ def score(
     inputs = [] if source == STDIN else [Path(source)]
     check_inputs(inputs)
     if out is not None:
-        check_output(out, force=force)
+        check_output(out, inputs, force=force)
     if dry_run:
         values = {"model": model or "the embedded default", "dtype": dtype}
         announce(inputs or ["stdin"], out or Path("stdout"), values, as_json=as_json)
         return
-    # A file is read through before the model is loaded: its last line may be the bad one.
-    total = sum(1 for _ in _requests(source)) if inputs else None
+    # A file is read through before the model is loaded: its last line may be the bad one. A pipe
+    # can be read once only.
+    twice = bool(inputs) and (inputs[0].is_file() or inputs[0].is_dir())
+    total = sum(1 for _ in _requests(source)) if twice else None
     from worldpm.score import load
 
     scorer = load(model, dtype=dtype)
