@@ -8,7 +8,6 @@ it nor its dependencies are installed. Both folders live in the cache and appear
 all, so any number of processes may ask at once.
 """
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -191,9 +190,3 @@ def _merge(base: Path, adapter_folder: Path, folder: Path) -> None:
     model = PreferenceModel(config, linear_head(config.hidden_size))
     model.load_state_dict(read_adapter(adapter_folder).merge(iter_tensors(base)))
     write_model(model, folder, base, dtype=torch.bfloat16)
-
-
-def adapter_digest() -> str:
-    """SHA-256 of the shipped adapter, in hex."""
-    data = (files("worldpm") / "data" / NAME / "adapter_model.safetensors").read_bytes()
-    return hashlib.sha256(data).hexdigest()

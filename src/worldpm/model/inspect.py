@@ -38,7 +38,7 @@ def inspect_model(folder: Path) -> dict[str, Any]:
     text = Tokenizer.from_file(str(folder / "tokenizer.json")).id_to_token(last)
     return {
         "folder": str(folder),
-        "architectures": read_json(folder / "config.json").get("architectures", []),
+        "architectures": read_json(folder / "config.json").get("architectures") or [],
         "shape": {name: getattr(config, name) for name in type(config).__slots__},
         "head": HEADS.get(head, ", ".join(head) or None),
         "dtypes": dtypes,
