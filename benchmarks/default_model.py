@@ -1,8 +1,9 @@
 """The default model on comparisons kept out of its training, beside three baselines.
 
-    python benchmarks/default_model.py --data DATA --shared ../shared/data -o runs/default-eval
+    python benchmarks/default_model.py --data WORK --files FILES --base BASE -o runs/default-eval
 
-DATA holds the artefacts that docs/model-card.md makes (hh-rlhf, stackexchange, ...). The baselines:
+WORK and FILES are those of recipes/default.sh (FILES/evals for the suites), BASE the folder that
+`worldpm model fetch --base-only` prints. The baselines:
 longer-is-better, chance, and a Bradley-Terry head trained on the base's frozen last hidden states.
 The layers that the recipe left frozen are the same in the base and the tuned model, so they run
 once for both. Scores are kept as they are made: the same command goes on where it was stopped.
@@ -39,7 +40,7 @@ HELD_OUT = {
     "hh-rlhf helpful-base": ("hh-rlhf", "test", "helpful-base"),
     "Stack Exchange": ("stackexchange", "test", None),
 }
-TRAIN = ("hh-rlhf", "stackexchange", "qa-feedback", "oasst-zh")
+TRAIN = ("hh-rlhf", "stackexchange", "qa-feedback", "ukpconvarg", "oasst-zh")
 SUITES = {"llmbar": "llmbar", "rewardbench": "rewardbench", "rm-bench": "rm_bench"}
 CHUNK = 32
 L2_GRID = (1e-3, 1e-2, 1e-1, 1.0)
@@ -74,9 +75,9 @@ def load_pair(model: str | None, base_folder: Path, shared: int) -> Pair:
 
 @torch.inference_mode()
 def run_chunk(
-    pair: Pair, comparisons: Sequence[Comparison], max_tokens: int, want_tuned: bool
+    pair: Pair, comparisons: Sequence[Comparison], max_tokens: int, want: frozenset[str]
 ) -> list[dict[str, object]]:
-    """For each comparison: scores of the tuned model, features of the base, or why neither."""
+    """For each comparison: "scores" of the tuned model, "features" of the base, or why neither."""
     results: list[dict[str, object]] = [
         {"id": c.id, "dropped": "over_max_tokens"} for c in comparisons
     ]
@@ -92,26 +93,28 @@ def run_chunk(
         decoder, base = pair.tuned.model, pair.base.model
         depth = len(decoder.layers)
         residual = base.run_layers(base.embed(batch), batch, 0, pair.shared)
-        features = base.at_leaves(base.run_layers(residual, batch, pair.shared, depth), batch)
-        scores = torch.zeros(len(features))
-        if want_tuned:
+        found: dict[str, torch.Tensor] = {}
+        if "features" in want:
+            last = base.run_layers(residual, batch, pair.shared, depth)
+            found["features"] = base.at_leaves(last, batch).half()
+        if "scores" in want:
             last = decoder.run_layers(residual, batch, pair.shared, depth)
-            scores = pair.tuned.apply_head(decoder.at_leaves(last, batch))
+            found["scores"] = pair.tuned.apply_head(decoder.at_leaves(last, batch))
         first = 0
         for i in members:
-            count = len(trees[i].leaves)
-            results[i] = {
-                "id": comparisons[i].id,
-                "scores": scores[first : first + count].tolist(),
-                "features": features[first : first + count].half().numpy().tobytes().hex(),
-            }
-            first += count
+            own = slice(first, first + len(trees[i].leaves))
+            results[i] = {"id": comparisons[i].id}
+            if "scores" in found:
+                results[i]["scores"] = found["scores"][own].tolist()
+            if "features" in found:
+                results[i]["features"] = found["features"][own].numpy().tobytes().hex()
+            first = own.stop
     return results
 
 
 def run_set(
     pair: Pair, name: str, comparisons: Sequence[Comparison], out: Path,
-    max_tokens: int = 4096, want_tuned: bool = True,
+    want: frozenset[str], max_tokens: int = 4096,
 ) -> dict[str, dict[str, object]]:  # fmt: skip
     """Results by id, appended to OUT/NAME.jsonl as they come."""
     path = out / f"{name.replace(' ', '_')}.jsonl"
@@ -119,12 +122,13 @@ def run_set(
     if path.exists():
         for line in path.read_bytes().splitlines():
             row = orjson.loads(line)
-            done[row["id"]] = row
+            if "dropped" in row or want <= row.keys():
+                done[row["id"]] = row
     todo = [c for c in comparisons if c.id not in done]
     chunks = range(0, len(todo), CHUNK)
     with path.open("ab") as file:
         for start in track(chunks, description=name, console=Console(stderr=True)):
-            rows = run_chunk(pair, todo[start : start + CHUNK], max_tokens, want_tuned)
+            rows = run_chunk(pair, todo[start : start + CHUNK], max_tokens, want)
             file.write(b"".join(orjson.dumps(row) + b"\n" for row in rows))
             file.flush()
             done.update((row["id"], row) for row in rows)
@@ -174,7 +178,7 @@ def frozen_head(comparisons: Iterable[Comparison], rows: dict[str, dict[str, obj
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--shared", type=Path, required=True)
+    parser.add_argument("--files", type=Path, required=True)
     parser.add_argument("--model", default=None)
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--shared-layers", type=int, default=20)
@@ -190,18 +194,20 @@ def main() -> None:
         rows = read_artifact(args.data / folder, Comparison, part)
         tests[name] = [c for c in rows if subset in (None, c.subset)]
     for name, folder in SUITES.items():
-        tests[name] = read_suite(name, args.shared / "evals" / folder)
+        tests[name] = read_suite(name, args.files / "evals" / folder)
     head = None
     if "frozen-head" in args.sets:
         train = [c for n in TRAIN for c in read_artifact(args.data / n, Comparison, "train")]
         chosen = np.random.default_rng(0).permutation(len(train))
         train = list(islice((train[i] for i in chosen), args.train_sample))
-        rows = run_set(pair, "train-features", train, args.out, max_tokens=400, want_tuned=False)
+        features = frozenset({"features"})
+        rows = run_set(pair, "train-features", train, args.out, features, max_tokens=400)
         head = frozen_head(train, rows)
         print(f"frozen head: validation loss {head[0]:.4f} nats, l2 {head[1]}", flush=True)
+    want = frozenset({"scores"}) if head is None else frozenset({"scores", "features"})
     table = {}
     for name in [n for n in args.sets if n in tests]:
-        rows = run_set(pair, name, tests[name], args.out)
+        rows = run_set(pair, name, tests[name], args.out, want)
         kept = [c for c in tests[name] if "scores" in rows[c.id]]
         scored = [rows[c.id]["scores"] for c in kept]
         found = evaluate(kept, lambda _, s=scored: s, suite=name, weighting="edge")

@@ -31,6 +31,6 @@ make_once "$work/oasst-zh" worldpm import oasst-zh \
 
 resume=()
 [ ! -e "$work/run" ] || resume=(--resume)
-worldpm train "$recipe" "${resume[@]}" -o "$work/run" --data "$work/hh-rlhf" \
+worldpm train "$recipe" ${resume[@]+"${resume[@]}"} -o "$work/run" --data "$work/hh-rlhf" \
     --data "$work/stackexchange" --data "$work/qa-feedback" --data "$work/ukpconvarg" \
     --data "$work/oasst-zh"

@@ -7,7 +7,7 @@ from checkpoints import LAYOUTS, Oracle, write_layout
 import worldpm
 from worldpm.records import Comparison, Message
 
-TOLERANCE = 1e-5  # measured: at most 2e-6
+TOLERANCE = 1e-5
 LOST = 1e-3
 
 
