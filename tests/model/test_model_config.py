@@ -50,6 +50,8 @@ def test_defaults_are_the_families_own():
     assert parse(model_type="qwen3").head_dim == 128
     assert parse(num_key_value_heads=None).num_key_value_heads == 4
     assert (parse().rms_norm_eps, parse().rope_theta) == (1e-6, 10_000.0)
+    assert parse().max_position_embeddings == 32_768
+    assert parse(model_type="llama").max_position_embeddings == 2048
 
 
 def test_rotary_base_in_old_and_new_files():

@@ -12,7 +12,8 @@ from typing import Any
 
 from worldpm.errors import CheckpointError
 
-FAMILIES = ("qwen2", "qwen3", "llama")
+POSITIONS = {"qwen2": 32768, "qwen3": 32768, "llama": 2048}  # where config.json names none
+FAMILIES = tuple(POSITIONS)
 MAX_LAYERS = 1024  # the largest released models have 126; a damaged number must not fill memory
 
 
@@ -91,7 +92,7 @@ def parse_config(raw: Mapping[str, Any], where: str) -> ModelConfig:
             o_bias=family != "qwen2" and bool(raw.get("attention_bias", False)),
             mlp_bias=family == "llama" and bool(raw.get("mlp_bias", False)),
             qk_norm=family == "qwen3",
-            max_position_embeddings=int(raw.get("max_position_embeddings", 2048)),
+            max_position_embeddings=int(raw.get("max_position_embeddings", POSITIONS[family])),
         )
     except KeyError as error:
         raise CheckpointError(f"{where}: the field {error.args[0]!r} is missing") from None
