@@ -79,7 +79,7 @@ def run_chunk(
 ) -> list[dict[str, object]]:
     """For each comparison: "scores" of the tuned model, "features" of the base, or why neither."""
     results: list[dict[str, object]] = [
-        {"id": c.id, "dropped": "over_max_tokens"} for c in comparisons
+        {"id": key(c), "dropped": "over_max_tokens"} for c in comparisons
     ]
     trees = {}
     for i, comparison in enumerate(comparisons):
@@ -103,7 +103,7 @@ def run_chunk(
         first = 0
         for i in members:
             own = slice(first, first + len(trees[i].leaves))
-            results[i] = {"id": comparisons[i].id}
+            results[i] = {"id": key(comparisons[i])}
             if "scores" in found:
                 results[i]["scores"] = found["scores"][own].tolist()
             if "features" in found:
@@ -124,7 +124,7 @@ def run_set(
             row = orjson.loads(line)
             if "dropped" in row or want <= row.keys():
                 done[row["id"]] = row
-    todo = [c for c in comparisons if c.id not in done]
+    todo = [c for c in comparisons if key(c) not in done]
     chunks = range(0, len(todo), CHUNK)
     with path.open("ab") as file:
         for start in track(chunks, description=name, console=Console(stderr=True)):
@@ -133,6 +133,11 @@ def run_set(
             file.flush()
             done.update((row["id"], row) for row in rows)
     return done
+
+
+def key(comparison: Comparison) -> str:
+    """Ids are unique within a source only."""
+    return f"{comparison.source}/{comparison.id}"
 
 
 def features_of(row: dict[str, object]) -> np.ndarray:
@@ -144,7 +149,7 @@ def frozen_head(comparisons: Iterable[Comparison], rows: dict[str, dict[str, obj
     """A linear Bradley-Terry head on frozen features: weights, scale; L2 chosen on a tenth."""
     contrasts, weights = [], []
     for comparison in comparisons:
-        row = rows[comparison.id]
+        row = rows[key(comparison)]
         if "features" in row and comparison.better:
             states = features_of(row)
             for edge in comparison.better:
@@ -208,12 +213,12 @@ def main() -> None:
     table = {}
     for name in [n for n in args.sets if n in tests]:
         rows = run_set(pair, name, tests[name], args.out, want)
-        kept = [c for c in tests[name] if "scores" in rows[c.id]]
-        scored = [rows[c.id]["scores"] for c in kept]
+        kept = [c for c in tests[name] if "scores" in rows[key(c)]]
+        scored = [rows[key(c)]["scores"] for c in kept]
         found = evaluate(kept, lambda _, s=scored: s, suite=name, weighting="edge")
         table[name] = {"dropped": len(tests[name]) - len(kept), **to_json(found)}
         if head is not None:
-            frozen = [(features_of(rows[c.id]) @ head[2].numpy()).tolist() for c in kept]
+            frozen = [(features_of(rows[key(c)]) @ head[2].numpy()).tolist() for c in kept]
             other = evaluate(kept, lambda _, s=frozen: s, suite=name, weighting="edge")
             table[name]["frozen_head"] = to_json(other)["lines"][0]
             ahead = difference(edge_table(kept, scored), edge_table(kept, frozen), weighting="edge")

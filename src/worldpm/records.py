@@ -95,7 +95,8 @@ class Edge:
 class Comparison:
     """One prompt, K >= 1 replies, and which reply is known to beat which.
 
-    A tie is an absent edge. One reply and no edge is plain scoring.
+    A tie is an absent edge. One reply and no edge is plain scoring. `id` is unique within its
+    source only: forums number their threads site by site.
     """
 
     id: str
