@@ -29,6 +29,10 @@ def train(
         Path | None,
         typer.Option(help="The checkpoint to begin with; without it, the embedded default's base."),
     ] = None,
+    adapter: Annotated[
+        Path | None,
+        typer.Option(help="Go on with this LoRA adapter of the base instead of a new one."),
+    ] = None,
     overrides: SetOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the run's newest checkpoint.")
@@ -44,21 +48,24 @@ def train(
     from worldpm.train.recipe import Recipe
 
     settings = load_settings(Recipe, recipe, overrides or [])
-    check_inputs([*data, *([base] if base else [])])
+    beginning = [folder for folder in (base, adapter) if folder]
+    check_inputs([*data, *beginning])
     for folder in data:
         _check_data(folder)
-    check_output(out, [recipe, *data, *([base] if base else [])], force=force or resume)
+    check_output(out, [recipe, *data, *beginning], force=force or resume)
     if dry_run:
         values = {"recipe": settings.model_dump(mode="json"), "resume": resume}
         inputs: list[Path | str] = [recipe, *data, base or "the embedded default's base"]
+        inputs += [adapter] if adapter else []
         announce(inputs, out, values, as_json=as_json)
         return
     from worldpm.model.default import fetch_base
     from worldpm.train import run
 
     result = run.train(
-        settings, base or fetch_base(), data, out, resume=resume, force=force, quiet=quiet
-    )
+        settings, base or fetch_base(), data, out,
+        adapter=adapter, resume=resume, force=force, quiet=quiet,
+    )  # fmt: skip
     if as_json:
         print_json({"run": str(out), "model": str(out / "model"), **result})
         return

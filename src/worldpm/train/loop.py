@@ -93,20 +93,37 @@ def micro_batches(examples: Sequence[Example], keys: Sequence[int], budget: int)
     return [[keys[i] for i in group] for group in groups]
 
 
+def sample(examples: Sequence[Example], count: int, seed: int) -> list[Example]:
+    """At most `count` of `examples`, chosen by `seed` alone and left in their order."""
+    order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(seed))
+    return [examples[i] for i in sorted(order[:count].tolist())]
+
+
 @torch.no_grad()
 def validate(
     scorer: TreeScorer, examples: Sequence[Example], first_key: int, budget: int
-) -> dict[str, float]:
-    """Loss (nats a pair) and accuracy on `examples`, weighted as in training."""
-    loss = right = weight = 0.0
+) -> dict[str, Any]:
+    """Loss (nats a pair) and accuracy, weighted as in training, over all and by source."""
+    sums: dict[str, list[float]] = {}
     for group in micro_batches(examples, range(len(examples)), budget):
         chosen = [examples[i] for i in group]
-        edges = join_edges(chosen)
         scores = scorer(chosen, [first_key + i for i in group])
-        loss += float(bradley_terry(scores, edges.winners, edges.losers, edges.weights))
-        right += edge_accuracy(scores, edges.winners, edges.losers, edges.weights)
-        weight += float(edges.weights.sum())
-    return {"loss_nats": loss / weight, "accuracy": right / weight, "pairs": weight}
+        leaves = [len(example.tree.leaves) for example in chosen]
+        for example, own in zip(chosen, torch.split(scores, leaves), strict=True):
+            e = join_edges([example])
+            found = (
+                float(bradley_terry(own, e.winners, e.losers, e.weights)),
+                edge_accuracy(own, e.winners, e.losers, e.weights),
+                float(e.weights.sum()),
+            )
+            total = sums.setdefault(example.source, [0.0, 0.0, 0.0])
+            total[:] = map(sum, zip(total, found, strict=True))
+
+    def record(loss: float, right: float, weight: float) -> dict[str, float]:
+        return {"loss_nats": loss / weight, "accuracy": right / weight, "pairs": weight}
+
+    everything = record(*map(sum, zip(*sums.values(), strict=True)))
+    return {**everything, "by_source": {s: record(*sums[s]) for s in sorted(sums)}}
 
 
 def fit(
@@ -145,7 +162,7 @@ def fit(
             progress |= {"validated": found["step"], **found}
         on_resume(progress["step"], progress["validated"])
     scorer = TreeScorer(model, recipe)
-    validation = validation[: recipe.run.validation_comparisons]
+    validation = sample(validation, recipe.run.validation_comparisons, recipe.seed)
     budget = recipe.data.micro_batch_tokens
     bad_steps = 0
     saved = time.monotonic()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from worldpm.errors import ConfigError
+from worldpm.errors import CheckpointError, ConfigError
 from worldpm.model.adapter import Adapter
 from worldpm.model.decoder import PreferenceModel
 from worldpm.train.recipe import LoRASettings
@@ -55,6 +55,36 @@ def add_lora(model: PreferenceModel, settings: LoRASettings, first_layer: int, s
             base = getattr(found[0], name)
             wrapped = LoRALinear(base, settings.rank, settings.alpha, generator)
             setattr(found[0], name, wrapped)
+
+
+def begin_with(model: PreferenceModel, adapter: Adapter) -> None:
+    """Put the factors and the head of `adapter` in the place of the new ones, in place.
+
+    Raises CheckpointError unless it adapts the same layers at the same rank and scale, under a
+    head of the same kind.
+    """
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, LoRALinear)}
+    head = {f"score.{name}": tensor for name, tensor in model.score.state_dict().items()}
+    differs = sorted(layers.keys() ^ adapter.factors.keys()) + sorted(head.keys() ^ adapter.head)
+    for name, (down, up) in adapter.factors.items():
+        module = layers.get(name)
+        if module is None or (
+            (down.shape, up.shape, adapter.alpha / adapter.rank)
+            != (module.lora_A.shape, module.lora_B.shape, module.scale)
+        ):
+            differs.append(name)
+    differs += [n for n in head.keys() & adapter.head if head[n].shape != adapter.head[n].shape]
+    if differs:
+        raise CheckpointError(
+            f"the adapter to begin with is not of the recipe's shape: {differs[0]} differs "
+            "(layers, modules, rank, alpha and head must be the recipe's)"
+        )
+    with torch.no_grad():
+        for name, (down, up) in adapter.factors.items():
+            layers[name].lora_A.copy_(down)
+            layers[name].lora_B.copy_(up)
+        for name, tensor in head.items():
+            tensor.copy_(adapter.head[name])
 
 
 def extract(model: PreferenceModel, settings: LoRASettings) -> Adapter:

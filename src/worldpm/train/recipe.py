@@ -72,7 +72,9 @@ class RunSettings(Settings):
     """When to look, when to save, and how much memory frozen activations may keep."""
 
     validate_every_steps: int = _key("steps from one validation to the next", 50, ge=1)
-    validation_comparisons: int = _key("comparisons of a validation, the first", 300, ge=1)
+    validation_comparisons: int = _key(
+        "comparisons of a validation, sampled by the seed", 300, ge=1
+    )
     checkpoint_every_seconds: float = _key("seconds from one checkpoint to the next", 180.0, gt=0)
     keep_checkpoints: int = _key("newest checkpoints that are kept", 2, ge=1)
     frozen_cache_gigabytes: float = _key("memory for outputs of frozen layers", 4.0, ge=0)

@@ -20,7 +20,7 @@ import orjson
 import torch
 
 from worldpm.errors import ConfigError, OutputExistsError, WorldPMError
-from worldpm.model.adapter import write_adapter
+from worldpm.model.adapter import WEIGHTS, read_adapter, write_adapter
 from worldpm.model.allocator import keep_freed_memory
 from worldpm.model.checkpoint import (
     architecture_of,
@@ -36,7 +36,7 @@ from worldpm.store import file_sha256, read_manifest, versions, write_atomic
 from worldpm.tokens.encode import Encoder
 from worldpm.train.examples import load_examples
 from worldpm.train.loop import fit
-from worldpm.train.lora import LoRALinear, add_lora, extract
+from worldpm.train.lora import LoRALinear, add_lora, begin_with, extract
 from worldpm.train.recipe import Recipe
 from worldpm.train.runlog import RunLog
 
@@ -115,23 +115,28 @@ def train(
     data: Sequence[Path],
     run: Path,
     *,
+    adapter: Path | None = None,
     resume: bool = False,
     force: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Train and write `run`; returns the last validation record with counts.
 
-    Raises OutputExistsError unless `run` is new, or `resume` or `force` is given; WorldPMError if
-    `resume` meets another recipe, base or data than the run began with.
+    With `adapter`, training begins with its factors and head. Raises OutputExistsError unless
+    `run` is new, or `resume` or `force` is given; WorldPMError if `resume` meets another recipe,
+    base, data or adapter than the run began with.
     """
     identity = {
         "recipe": recipe.model_dump(mode="json"),
         "base": [file_sha256(path) for path in weight_files(base)],
         "data": [_digest(folder) for folder in data],
+        "adapter": None if adapter is None else file_sha256(adapter / WEIGHTS),
     }
     keep_freed_memory()
     encoder = Encoder.from_folder(base)
     model = base_model(base, recipe)
+    if adapter is not None:
+        begin_with(model, read_adapter(adapter))
     _open_run(run, identity, resume=resume, force=force)
     with RunLog(run, quiet=quiet) as log, _stop_on_signals() as stop_requested:
         examples, dropped = load_examples(data, "train", encoder, recipe.data)
