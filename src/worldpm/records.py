@@ -114,10 +114,14 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A reply's score in log-odds units: sigmoid(a - b) is the modelled P(a beats b)."""
+    """A reply's score in log-odds units: sigmoid(a - b) is the modelled P(a beats b).
+
+    `num_tokens` is the length that was scored; `cut_tokens` the oldest ones left out before it.
+    """
 
     value: float
     num_tokens: int
+    cut_tokens: int = 0
 
 
 ScoreFn = Callable[[Sequence[Comparison]], Sequence[Sequence[float]]]

@@ -2,6 +2,7 @@
 
 >>> scorer = load()                                     # the embedded default, worldpm-135m
 >>> scorer.score([comparison])                          # [[0.81, -1.32]]
+>>> scorer.best_of("Why?", ["Because.", "Ask Ann."])    # 1
 >>> for scores in scorer.iter_scores(comparisons): ...  # Score(value, num_tokens), any number
 
 The score is read at the last token that the template writes for a conversation, found by its
@@ -9,40 +10,65 @@ position, never by comparing token ids.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from worldpm.errors import ConfigError, DataError, WorldPMError
+from worldpm.model.allocator import keep_freed_memory
 from worldpm.model.batch import collate
-from worldpm.model.checkpoint import read_model
-from worldpm.model.decoder import PreferenceModel
+from worldpm.model.engine import Resident, Runner
+from worldpm.model.native import choose_engine
+from worldpm.model.weights import Weights
 from worldpm.records import Comparison, Conversation, Message, Score
+from worldpm.results import Ranking, Trace
 from worldpm.rows import comparison_from_row
 from worldpm.tokens.encode import Encoder
 from worldpm.tokens.pack import pack
-from worldpm.tokens.tree import TokenTree, build_tree
+from worldpm.tokens.tree import TokenTree, build_tree, split_sequences
 
-DTYPES = {"auto": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = ("auto", "float32", "bfloat16")
 BATCH_TOKENS = 4096
+TREE_TOKENS = 16_384  # replies to one prompt beyond this go to another tree, its prompt again
 CHUNK_COMPARISONS = 256
 
 
-class Scorer:
-    """Scores comparisons with one checkpoint. `Scorer.score` is a `ScoreFn`."""
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A comparison ready to run: its replies in one tree, or in several when they are many."""
 
-    def __init__(self, model: PreferenceModel, encoder: Encoder, name: str) -> None:
-        self.model = model
+    comparison: Comparison
+    trees: tuple[TokenTree, ...]
+    cut_tokens: tuple[int, ...]  # (K,)
+
+
+class Scorer:
+    """Scores comparisons with one checkpoint. `Scorer.score` is a `ScoreFn`.
+
+    With `truncate`, a conversation that is too long loses its oldest tokens, and its `Score` says
+    how many; without, it is an error.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        encoder: Encoder,
+        name: str,
+        max_tokens: int,
+        *,
+        truncate: bool = False,
+    ) -> None:
+        self.runner = runner
         self.encoder = encoder
         self.name = name
-
-    @property
-    def max_tokens(self) -> int:
-        """The longest conversation the model takes, in tokens."""
-        return self.model.model.config.max_position_embeddings
+        self.max_tokens = max_tokens
+        self.truncate = truncate
 
     def score(self, comparisons: Sequence[Comparison]) -> list[list[float]]:
         """K scores (log-odds units) for each comparison, in order.
@@ -54,56 +80,128 @@ class Scorer:
 
     def iter_scores(self, comparisons: Iterable[Comparison]) -> Iterator[tuple[Score, ...]]:
         """Yield each comparison's scores, in order, holding one chunk of comparisons at a time."""
-        remaining = iter(comparisons)
-        while chunk := list(islice(remaining, CHUNK_COMPARISONS)):
-            yield from self._score_chunk(chunk)
+        for request, outputs in self._run(comparisons, every_token=False):
+            values = [value for output in outputs for value in output.tolist()]
+            tokens = [n for tree in request.trees for n in tree.num_tokens.tolist()]
+            self._check(request.comparison, values)
+            yield tuple(map(Score, values, tokens, request.cut_tokens))
 
-    def _score_chunk(self, comparisons: Sequence[Comparison]) -> list[tuple[Score, ...]]:
-        trees = [self._tree(comparison) for comparison in comparisons]
-        # Neighbours of like size make even batches; the results go back to their own places.
-        by_size = sorted(range(len(trees)), key=lambda i: trees[i].tokens.size)
-        results: dict[int, tuple[Score, ...]] = {}
-        for group in pack([trees[i] for i in by_size], BATCH_TOKENS):
-            members = [by_size[i] for i in group]
-            with torch.inference_mode():
-                values = self.model(collate([trees[i] for i in members])).tolist()
-            for i in members:
-                count = len(trees[i].leaves)
-                own, values = values[:count], values[count:]
-                results[i] = self._checked(comparisons[i], trees[i], own)
-        return [results[i] for i in range(len(comparisons))]
+    def iter_traces(self, comparisons: Iterable[Comparison]) -> Iterator[tuple[Trace, ...]]:
+        """Yield, for each comparison, the score at every token of its K whole conversations.
 
-    def _tree(self, comparison: Comparison) -> TokenTree:
+        A score before the end is that of the text so far read by a head which was trained at the
+        end only; the last is the reply's score, to the bit.
+        """
+        for request, outputs in self._run(comparisons, every_token=True):
+            traces = []
+            for tree, output in zip(request.trees, outputs, strict=True):
+                for indices in tree.path_indices():
+                    own = output[torch.from_numpy(indices)].tolist()
+                    pieces = self.encoder.pieces(tree.tokens[indices].tolist())
+                    traces.append(Trace(tuple(pieces), tuple(own)))
+            self._check(request.comparison, [trace.values[-1] for trace in traces])
+            yield tuple(traces)
+
+    def rank(self, prompt: str | Conversation, replies: Sequence[str | Conversation]) -> Ranking:
+        """The replies to one prompt with their scores, best first."""
+        row = {"prompt": _plain(prompt), "replies": [_plain(reply) for reply in replies]}
+        comparison = comparison_from_row(row, where="rank", default_id="rank")
+        (scores,) = self.iter_scores([comparison])
+        return Ranking(comparison, scores)
+
+    def best_of(self, prompt: str | Conversation, replies: Sequence[str | Conversation]) -> int:
+        """The index of the reply with the highest score, the first of equals."""
+        return self.rank(prompt, replies).order[0]
+
+    def _run(
+        self, comparisons: Iterable[Comparison], *, every_token: bool
+    ) -> Iterator[tuple[_Request, list[Tensor]]]:
+        """Yield each comparison with one output a tree, in order."""
+        size = None if self.runner.whole_job else CHUNK_COMPARISONS
+        for requests in _one_ahead(iter(comparisons), size, self._request):
+            trees = [
+                (i, j) for i, request in enumerate(requests) for j in range(len(request.trees))
+            ]
+            # Neighbours of like size make even batches; the outputs go back to their own places.
+            trees.sort(key=lambda place: requests[place[0]].trees[place[1]].tokens.size)
+            ordered = [requests[i].trees[j] for i, j in trees]
+            groups = list(pack(ordered, BATCH_TOKENS))
+            batches = (collate([ordered[k] for k in group]) for group in groups)
+            outputs: dict[tuple[int, int], Tensor] = {}
+            runs = self.runner.run(batches, every_token=every_token)
+            for group, output in zip(groups, runs, strict=True):
+                sizes = [
+                    len(ordered[k].tokens if every_token else ordered[k].leaves) for k in group
+                ]
+                for k, own in zip(group, torch.split(output, sizes), strict=True):
+                    outputs[trees[k]] = own
+            for i, request in enumerate(requests):
+                yield request, [outputs[i, j] for j in range(len(request.trees))]
+
+    def _request(self, comparison: Comparison) -> _Request:
         try:
             sequences = self.encoder.encode_replies(comparison)
         except DataError as error:
             raise DataError(f"{comparison.id}: {error}") from None
-        longest = max(range(len(sequences)), key=lambda k: len(sequences[k]))
-        if len(sequences[longest]) > self.max_tokens:
+        cut = [max(0, len(sequence) - self.max_tokens) for sequence in sequences]
+        if any(cut) and not self.truncate:
+            longest = cut.index(max(cut))
             raise DataError(
                 f"{comparison.id}: reply {longest} makes a conversation of "
-                f"{len(sequences[longest]):,} tokens; {self.name} takes {self.max_tokens:,}"
+                f"{len(sequences[longest]):,} tokens; {self.name} takes {self.max_tokens:,}; "
+                "shorten it, or let its oldest tokens be cut (truncate)"
             )
-        return build_tree(sequences)
+        kept = [sequence[n:] for sequence, n in zip(sequences, cut, strict=True)]
+        groups = split_sequences(kept, TREE_TOKENS)
+        trees = tuple(build_tree([kept[k] for k in group]) for group in groups)
+        return _Request(comparison, trees, tuple(cut))
 
-    def _checked(
-        self, comparison: Comparison, tree: TokenTree, values: Sequence[float]
-    ) -> tuple[Score, ...]:
+    def _check(self, comparison: Comparison, values: Sequence[float]) -> None:
         for reply, value in enumerate(values):
             if not math.isfinite(value):
                 raise WorldPMError(
                     f"{comparison.id}: reply {reply} got the score {value} from {self.name}; "
                     "the weights or the precision are at fault, not the text"
                 )
-        tokens = tree.num_tokens.tolist()
-        return tuple(Score(v, n) for v, n in zip(values, tokens, strict=True))
 
 
-def load(model: str | Path | None = None, *, dtype: str = "auto") -> Scorer:
+def _one_ahead(
+    comparisons: Iterator[Comparison], size: int | None, prepare: Callable[[Comparison], _Request]
+) -> Iterator[list[_Request]]:
+    """Chunks of `size` requests (None: one chunk), each encoded while the one before it is used."""
+    with ThreadPoolExecutor(1) as worker:
+
+        def begin() -> Future[list[_Request]] | None:
+            chunk = list(islice(comparisons, size))
+            return worker.submit(lambda: [prepare(c) for c in chunk]) if chunk else None
+
+        waiting = begin()
+        while waiting is not None:
+            requests = waiting.result()
+            waiting = begin()
+            yield requests
+
+
+def _plain(text: str | Conversation) -> object:
+    if isinstance(text, str):
+        return text
+    return [{"role": message.role, "content": message.content} for message in text]
+
+
+def load(
+    model: str | Path | None = None,
+    *,
+    dtype: str = "auto",
+    engine: str = "auto",
+    threads: int | None = None,
+    truncate: bool = False,
+) -> Scorer:
     """Load a checkpoint folder, or with None the embedded default, as a `Scorer`.
 
-    `dtype` is "auto" (float32), "float32" or "bfloat16". Raises CheckpointError for a folder that
-    is not a complete checkpoint of a supported shape, ConfigError for an unknown dtype.
+    `dtype` is "auto", "float32" or "bfloat16"; `engine` is "auto" (native where it is installed),
+    "native" or "torch"; `threads` defaults to the processors at hand. Raises CheckpointError for a
+    folder that is not a complete checkpoint of a supported shape, ConfigError for a dtype or engine
+    that is unknown or not to be had.
     """
     if dtype not in DTYPES:
         raise ConfigError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
@@ -113,7 +211,16 @@ def load(model: str | Path | None = None, *, dtype: str = "auto") -> Scorer:
         folder = fetch()
     else:
         folder = Path(model).expanduser()
-    return Scorer(read_model(folder, DTYPES[dtype]), Encoder.from_folder(folder), folder.name)
+    keep_freed_memory()
+    weights = Weights(folder)
+    chosen = choose_engine(weights.config, dtype, engine, threads)
+    return Scorer(
+        Resident(weights, chosen),
+        Encoder.from_folder(folder),
+        folder.name,
+        weights.config.max_position_embeddings,
+        truncate=truncate,
+    )
 
 
 def get_score(

@@ -1,5 +1,7 @@
 """train: everything wrong is found before torch; a run ends in a model that scores."""
 
+import json
+
 import pytest
 
 RECIPE = """
@@ -52,6 +54,7 @@ def test_train_then_score(worldpm, recipe, base, data, pair_rows, tmp_path):
         (("--set", "optim.lr=-1"), "optim.lr: input should be greater than 0"),
         (("--data", "none"), "none: no such file or folder"),
         (("--base", "none"), "none: no such file or folder"),
+        (("--adapter", "none"), "none: no such file or folder"),
     ],
 )
 def test_wrong_settings(worldpm, recipe, base, data, tmp_path, change, message):
@@ -86,5 +89,27 @@ def test_dry_run(worldpm, recipe, base, data, tmp_path, listing):
     plan = worldpm(*command, "--json").json
     assert plan["settings"]["recipe"]["lora"]["rank"] == 2
     assert plan["reads"] == [str(recipe), str(data), "the embedded default's base"]
-    assert worldpm(*command, "--base", base).code == 0
+    plan = worldpm(*command, "--base", base, "--adapter", base, "--json").json
+    assert plan["reads"] == [str(recipe), str(data), str(base), str(base)]
     assert listing() == before
+
+
+def test_train_on_from_an_adapter(worldpm, recipe, base, data, tmp_path):
+    """--adapter goes on from RUN/adapter, and a recipe of another rank is refused."""
+    flags = ("--base", base, "--data", data, "-q", "--json")
+    first, second = tmp_path / "first", tmp_path / "second"
+    ended = worldpm("train", recipe, *flags, "-o", first).json
+    going_on = ("train", recipe, *flags, "-o", second, "--adapter", first / "adapter")
+    refused = worldpm(*going_on, "--set", "lora.rank=4")
+    assert refused.code == 1
+    assert "(layers, modules, rank, alpha and head must be the recipe's)" in refused.err
+    assert worldpm(*going_on).code == 0
+    lines = (second / "metrics.jsonl").read_text().splitlines()
+    looks = [line for line in map(json.loads, lines) if line["kind"] == "validation"]
+    assert looks[0]["step"] == 0
+    assert looks[0]["validation_loss_nats"] == ended["validation_loss_nats"]
+    inside = worldpm(
+        "train", recipe, *flags, "-o", first, "--adapter", first / "adapter", "--force"
+    )
+    assert inside.code == 1
+    assert "holds the input" in inside.err

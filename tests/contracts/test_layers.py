@@ -24,7 +24,8 @@ MAY_IMPORT = {
     "tokens": BASE,
     "model": BASE | {"tokens"},
     "train": BASE | {"tokens", "model"},
-    "score": BASE | {"tokens", "model"},
+    "results": BASE | {"report"},
+    "score": BASE | {"tokens", "model", "results"},
 }
 TOP = {"cli", "__main__"}  # may import anything; nobody imports them
 LIGHT = BASE | {"forum", "pairs", "evals", "scaling", "report", "tokens"}

@@ -5,7 +5,11 @@ import torch
 from checkpoints import LAYOUTS, Oracle, write_layout
 
 import worldpm
+from worldpm.model.engine import Resident
+from worldpm.model.native import choose_engine, native_isas
+from worldpm.model.weights import Weights
 from worldpm.records import Comparison, Message
+from worldpm.score import Scorer
 
 TOLERANCE = 1e-5
 LOST = 1e-3
@@ -46,10 +50,18 @@ def tokenizer(qwen_worldpm):
     return AutoTokenizer.from_pretrained(qwen_worldpm)
 
 
+@pytest.fixture(scope="module", params=["torch", "native"])
+def engine(request):
+    """Either engine; the native one where it is installed."""
+    if request.param == "native" and not native_isas():
+        pytest.skip("worldpm-kernels is not installed")
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def scorer(folder):
+def scorer(folder, engine):
     """Our scorer of that checkpoint."""
-    return worldpm.load(folder)
+    return worldpm.load(folder, engine=engine)
 
 
 def oracle_ids(tokenizer, conversation):
@@ -78,23 +90,36 @@ def test_scores_are_those_of_transformers(folder, tokenizer, scorer):
     assert float((found - one_earlier).abs().min()) > LOST, "the scored position would not show"
 
 
-def test_losing_any_tensor_moves_a_score(scorer):
+class Damaged(Weights):
+    """A checkpoint that gives one of its tensors in another form."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.kept = super().read(list(self.places))
+        self.damage = {}
+
+    def read(self, names):
+        return {name: self.damage.get(name, self.kept[name]) for name in names}
+
+
+def test_losing_any_tensor_moves_a_score(folder, scorer, engine):
     """With any one tensor zeroed, or its rows moved by one, a score moves by more than 1e-3."""
     texts = [CONVERSATIONS[name] for name in ("short", "chinese", "multi-turn")]
-    before = torch.tensor(our_scores(scorer, texts))
+    weights = Damaged(folder)
+    computing = choose_engine(weights.config, "float32", engine)
+
+    def scores():
+        damaged = Scorer(Resident(weights, computing), scorer.encoder, "damaged", 4096)
+        return torch.tensor(our_scores(damaged, texts))
+
+    before = scores()
+    assert torch.equal(before, torch.tensor(our_scores(scorer, texts)))
     unseen = []
-    for name, tensor in scorer.model.named_parameters():
-        kept = tensor.detach().clone()
-        for kind in ("zero", "roll"):
-            if kind == "roll" and (tensor.numel() == 1):
-                continue
-            moved = kept.roll(1, dims=-1) if kind == "roll" else torch.zeros_like(kept)
-            with torch.no_grad():
-                tensor.copy_(moved)
-            after = torch.tensor(our_scores(scorer, texts))
-            if float((after - before).abs().max()) <= LOST:
-                unseen.append((kind, name))
-        with torch.no_grad():
-            tensor.copy_(kept)
+    for name, tensor in weights.kept.items():
+        weights.damage = {name: torch.zeros_like(tensor)}
+        if float((scores() - before).abs().max()) <= LOST:
+            unseen.append(("zero", name))
+        weights.damage = {name: tensor.roll(1, dims=-1)}
+        if tensor.numel() > 1 and float((scores() - before).abs().max()) <= LOST:
+            unseen.append(("roll", name))
     assert unseen == []
-    assert torch.equal(torch.tensor(our_scores(scorer, texts)), before)

@@ -11,7 +11,7 @@ from worldpm.errors import InterruptedRunError, WorldPMError
 from worldpm.tokens.encode import Encoder
 from worldpm.train import loop
 from worldpm.train.examples import load_examples
-from worldpm.train.loop import FrozenCache, TreeScorer, fit, micro_batches, validate
+from worldpm.train.loop import FrozenCache, TreeScorer, fit, micro_batches, sample, validate
 from worldpm.train.run import base_model
 
 WHOLE = ["data.epochs=4"]
@@ -200,6 +200,61 @@ def test_validation_by_hand(base, sets):
         assert found["loss_nats"] == pytest.approx(loss / total, rel=1e-5)
         assert found["accuracy"] == pytest.approx(right / total)
         assert found["pairs"] == pytest.approx(total)
+
+
+def test_validation_by_source(base, sets):
+    """Each source's figures are those of its comparisons alone, and their mean is the whole's."""
+    recipe = toy_recipe()
+    model = base_model(base, recipe)
+    torch.nn.init.normal_(model.score.weight, generator=torch.Generator().manual_seed(0))
+    scorer = TreeScorer(model, recipe)
+    found = validate(scorer, sets[1], 0, 400)
+    assert list(found["by_source"]) == ["a", "b"]
+    for source, record in found["by_source"].items():
+        alone = validate(scorer, [e for e in sets[1] if e.source == source], 100, 400)
+        assert alone.pop("by_source").keys() == {source}
+        assert record == pytest.approx(alone, rel=1e-5)
+    parts = found["by_source"].values()
+    assert sum(part["pairs"] for part in parts) == pytest.approx(found["pairs"])
+    for name in ("loss_nats", "accuracy"):
+        mean = sum(part[name] * part["pairs"] for part in parts) / found["pairs"]
+        assert found[name] == pytest.approx(mean)
+        assert len({part[name] for part in parts}) == 2  # or the sources could be confused
+
+
+def test_sample(sets):
+    """So many, each once, in their order, by the seed alone; all of them where there are fewer."""
+    examples = sets[0]
+    place = {id(example): index for index, example in enumerate(examples)}
+
+    def places(count, seed):
+        return [place[id(example)] for example in sample(examples, count, seed)]
+
+    chosen = places(20, seed=1)
+    assert len(chosen) == 20
+    assert chosen == sorted(set(chosen))
+    assert chosen[-1] > 48  # not the first ones
+    assert places(20, seed=1) == chosen
+    assert places(20, seed=2) != chosen
+    assert set(places(10, seed=1)) < set(chosen)
+    assert places(500, seed=1) == list(range(len(examples)))
+    assert sample([], 3, seed=1) == []
+
+
+def test_looks_at_the_sample(base, sets, tmp_path):
+    """A run validates on the sample that its recipe's count and seed give, by source."""
+    few = ["run.validation_comparisons=10"]
+    records, _ = go(base, sets, tmp_path / "a", *few, stop_after=1)
+    other, _ = go(base, sets, tmp_path / "b", *few, "seed=4", stop_after=1)
+    for found, seed in ((records, 3), (other, 4)):
+        pairs = {
+            source: sum(e.pairs for e in sample(sets[1], 10, seed) if e.source == source)
+            for source in "ab"
+        }
+        (look,) = of_kind(found, "validation")
+        parts = look["validation_by_source"]
+        assert {source: part["pairs"] for source, part in parts.items()} == pytest.approx(pairs)
+        assert look["validation_pairs"] == pytest.approx(sum(pairs.values()))
 
 
 def broken_at(monkeypatch, bad_steps):

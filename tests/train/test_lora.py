@@ -1,15 +1,18 @@
 """LoRA layers: they start at the base, sit where they should, and merge to the live model."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny import tiny_base
 
 from worldpm.config import load_settings
-from worldpm.errors import ConfigError
+from worldpm.errors import CheckpointError, ConfigError
 from worldpm.model.batch import collate
 from worldpm.model.checkpoint import iter_tensors, read_model
+from worldpm.model.decoder import mlp_head
 from worldpm.tokens.tree import build_tree
-from worldpm.train.lora import LoRALinear, add_lora, extract
+from worldpm.train.lora import LoRALinear, add_lora, begin_with, extract
 from worldpm.train.recipe import LoRASettings
 from worldpm.train.run import merged
 
@@ -130,3 +133,74 @@ def test_no_modules_train_the_head_alone(base):
     model = read_model(base)
     add_lora(model, load_settings(LoRASettings, None, ["modules=[]"]), 0, seed=1)
     assert not any(isinstance(m, LoRALinear) for m in model.modules())
+
+
+def adapted(base, first=0, seed=1, **changes):
+    """A model with LoRA from layer `first` on, its settings, and every factor trained."""
+    model = read_model(base)
+    add_lora(model, settings(**changes), first, seed)
+    train_by_chance(model)
+    return model, settings(**changes)
+
+
+def tensors_of(adapter):
+    """All the tensors of an adapter by name."""
+    sides = {f"{n}.{i}": t for n, pair in adapter.factors.items() for i, t in enumerate(pair)}
+    return sides | dict(adapter.head)
+
+
+def test_begins_where_the_adapter_ended(base):
+    """Every factor and the head are the adapter's, so the scores are its model's, to the bit."""
+    trained, recipe = adapted(base)
+    adapter = extract(trained, recipe)
+    model = read_model(base)
+    add_lora(model, recipe, 0, seed=2)
+    assert not torch.allclose(scores(model), scores(trained))
+    begin_with(model, adapter)
+    assert torch.equal(scores(model), scores(trained))
+    found = tensors_of(extract(model, recipe))
+    assert found.keys() == tensors_of(adapter).keys()
+    assert len(found) == 2 * 21 + 1
+    for name, tensor in tensors_of(adapter).items():
+        assert torch.equal(found[name], tensor), name
+    kept = {name: tensor.clone() for name, tensor in tensors_of(adapter).items()}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()  # training on must not reach the adapter that was read
+    assert all(torch.equal(kept[name], t) for name, t in tensors_of(adapter).items())
+
+
+OTHER_SHAPES = {
+    "rank": (0, {"rank": 2, "alpha": 3.0}),
+    "alpha": (0, {"alpha": 12.0}),
+    "fewer modules": (0, {"modules": ("q_proj",)}),
+    "fewer layers": (1, {}),
+    "no modules": (0, {"modules": ()}),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_SHAPES)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_another_shape_is_refused(base, name, swapped):
+    """An adapter that has more, less or other than the recipe says is refused, nothing touched."""
+    first, changes = OTHER_SHAPES[name]
+    sides = [adapted(base), adapted(base, first, **changes)]
+    (giver, recipe), (taker, _) = reversed(sides) if swapped else sides
+    before = scores(taker)
+    with pytest.raises(CheckpointError, match=r"not of the recipe's shape: model\.layers\.\d"):
+        begin_with(taker, extract(giver, recipe))
+    assert torch.equal(scores(taker), before)
+
+
+def test_another_head_is_refused(base):
+    """A head of another kind or width is named."""
+    model, recipe = adapted(base)
+    size = model.model.config.hidden_size
+    adapter = extract(model, recipe)
+    model.score = mlp_head(size)
+    with pytest.raises(CheckpointError, match=r"score\.(0|2|weight).* differs"):
+        begin_with(model, adapter)
+    model, recipe = adapted(base)
+    narrow = {"score.weight": torch.zeros(1, size // 2)}
+    with pytest.raises(CheckpointError, match=r"score\.weight differs"):
+        begin_with(model, replace(adapter, head=narrow))

@@ -41,9 +41,8 @@ def data(tmp_path_factory):
     return [toy_data(tmp_path_factory.mktemp("data") / "toy")]
 
 
-def go(base, data, run, *overrides, resume=False, force=False):
-    recipe = toy_recipe(*overrides)
-    return train(recipe, base, data, run, resume=resume, force=force, quiet=True)
+def go(base, data, run, *overrides, **flags):
+    return train(toy_recipe(*overrides), base, data, run, quiet=True, **flags)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +104,43 @@ def test_lora_run(base, data, tmp_path):
     assert merged.keys() == written.keys()
     for name, tensor in written.items():
         torch.testing.assert_close(merged[name], tensor, atol=1e-6, rtol=1e-6)
+
+
+def test_going_on_from_an_adapter(base, data, tmp_path, monkeypatch):
+    """The first look is the adapter's last one; the run remembers which adapter, and resumes."""
+    go(base, data, tmp_path / "first", *LORA)
+    adapter = tmp_path / "first" / "adapter"
+    run = tmp_path / "second"
+    kill_in_step(monkeypatch, 3, signal.SIGTERM)
+    with pytest.raises(InterruptedRunError):
+        go(base, data, run, *LORA, adapter=adapter)
+    monkeypatch.undo()
+    ended, began = metrics(tmp_path / "first")[-1], metrics(run, "validation")[0]
+    assert began["step"] == 0
+    assert began["validation_loss_nats"] == ended["validation_loss_nats"]
+    assert began["validation_by_source"] == ended["validation_by_source"]
+    with pytest.raises(WorldPMError, match="began with another adapter;"):
+        go(base, data, run, *LORA, resume=True)
+    go(base, data, tmp_path / "other", *LORA, "seed=4")
+    with pytest.raises(WorldPMError, match="began with another adapter;"):
+        go(base, data, run, *LORA, adapter=tmp_path / "other" / "adapter", resume=True)
+    go(base, data, run, *LORA, adapter=adapter, resume=True)
+    go(base, data, tmp_path / "whole", *LORA, adapter=adapter)
+    assert metrics(run) == metrics(tmp_path / "whole")
+    assert bits(run) == bits(tmp_path / "whole")
+    assert metrics(run)[-1]["validation_loss_nats"] < began["validation_loss_nats"]
+
+
+def test_an_adapter_of_another_shape(base, data, tmp_path):
+    """It is refused before a run folder is made; so is a folder that holds none."""
+    go(base, data, tmp_path / "first", *LORA, "data.batch_pairs=50")
+    run = tmp_path / "run"
+    for changes in (["lora.rank=2"], ["lora.rank=0"], ["model.frozen_layers=1"]):
+        with pytest.raises(CheckpointError, match="not of the recipe's shape"):
+            go(base, data, run, *LORA, *changes, adapter=tmp_path / "first" / "adapter")
+    with pytest.raises(CheckpointError, match=r"adapter_(config|model)"):
+        go(base, data, run, *LORA, adapter=base)
+    assert not run.exists()
 
 
 def test_sigterm_saves_and_resumes(base, data, whole, tmp_path, monkeypatch):

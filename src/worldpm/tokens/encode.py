@@ -118,6 +118,12 @@ class Encoder:
             sequences.append(ids)
         return sequences
 
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The text of each token by itself; bytes that are no whole character show as U+FFFD."""
+        texts = self._plain.decode_batch([[i] for i in ids], skip_special_tokens=False)
+        names = {i: text for text, i in self._control.items()}
+        return [names.get(i, text) for i, text in zip(ids, texts, strict=True)]
+
     def _cut(self, conversation: Conversation) -> list[str]:
         """The rendered string as [plain text, control token, plain text, ..., plain text]."""
         messages = self._checked(conversation)

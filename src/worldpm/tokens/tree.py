@@ -39,19 +39,23 @@ class TokenTree:
     leaves: Ints  # (K,) index into tokens of each reply's last token
     num_tokens: Ints  # (K,) length of each reply's whole sequence
 
-    def paths(self) -> list[list[int]]:
-        """The K sequences that the tree was built from."""
+    def path_indices(self) -> list[NDArray[np.int64]]:
+        """For each of the K sequences, the indices of its tokens in `tokens`, in their order."""
         ends = {end: i for i, end in enumerate((self.start + self.length - 1).tolist())}
-        sequences = []
+        indices = []
         for leaf in self.leaves.tolist():
             segment = ends[leaf]
             pieces = []
             while segment != ROOT:
                 start = int(self.start[segment])
-                pieces.append(self.tokens[start : start + int(self.length[segment])])
+                pieces.append(np.arange(start, start + int(self.length[segment])))
                 segment = int(self.parent[segment])
-            sequences.append(np.concatenate(pieces[::-1]).tolist())
-        return sequences
+            indices.append(np.concatenate(pieces[::-1]))
+        return indices
+
+    def paths(self) -> list[list[int]]:
+        """The K sequences that the tree was built from."""
+        return [self.tokens[indices].tolist() for indices in self.path_indices()]
 
 
 def build_tree(sequences: Sequence[Sequence[int]]) -> TokenTree:
@@ -94,6 +98,33 @@ def build_tree(sequences: Sequence[Sequence[int]]) -> TokenTree:
         leaves=leaves,
         num_tokens=np.array([array.size for array in arrays], dtype=np.int32),
     )
+
+
+def split_sequences(sequences: Sequence[Sequence[int]], budget: int) -> list[list[int]]:
+    """Indices of neighbouring sequences whose tree has at most about `budget` tokens.
+
+    Counts what each sequence adds to the first of its group, so a group's tree is never larger
+    than counted; a sequence over the budget goes alone.
+    """
+    groups: list[list[int]] = []
+    total = 0
+    for i, sequence in enumerate(sequences):
+        if groups:
+            first = sequences[groups[-1][0]]
+            added = len(sequence) - _common_prefix(first, sequence)
+            if total + added <= budget:
+                groups[-1].append(i)
+                total += added
+                continue
+        groups.append([i])
+        total = len(sequence)
+    return groups
+
+
+def _common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
+    shorter = min(len(first), len(second))
+    differs = np.asarray(first[:shorter]) != np.asarray(second[:shorter])
+    return int(differs.argmax()) if differs.any() else shorter
 
 
 def _branches(arrays: list[Ints], group: Sequence[int], depth: int) -> list[list[int]]:
