@@ -47,6 +47,12 @@ class Trace:
 
     pieces: tuple[str, ...]  # the text of each token; bytes that are no character show as U+FFFD
     values: tuple[float, ...]
+    cut_tokens: int = 0
+
+    @property
+    def score(self) -> Score:
+        """The score of the whole, at the last token."""
+        return Score(self.values[-1], len(self.values), self.cut_tokens)
 
     def parts_from(self, other: "Trace") -> int:
         """How many tokens the two conversations share from their beginning."""

@@ -70,6 +70,11 @@ class Scorer:
         self.max_tokens = max_tokens
         self.truncate = truncate
 
+    def describe(self) -> str:
+        """What computes: engine, precision and threads, in one line."""
+        engine = self.runner.engine
+        return f"{engine.name}, {engine.dtype}, {engine.threads} threads"
+
     def score(self, comparisons: Sequence[Comparison]) -> list[list[float]]:
         """K scores (log-odds units) for each comparison, in order.
 
@@ -93,12 +98,13 @@ class Scorer:
         end only; the last is the reply's score, to the bit.
         """
         for request, outputs in self._run(comparisons, every_token=True):
-            traces = []
+            traces: list[Trace] = []
             for tree, output in zip(request.trees, outputs, strict=True):
                 for indices in tree.path_indices():
                     own = output[torch.from_numpy(indices)].tolist()
                     pieces = self.encoder.pieces(tree.tokens[indices].tolist())
-                    traces.append(Trace(tuple(pieces), tuple(own)))
+                    cut = request.cut_tokens[len(traces)]
+                    traces.append(Trace(tuple(pieces), tuple(own), cut))
             self._check(request.comparison, [trace.values[-1] for trace in traces])
             yield tuple(traces)
 

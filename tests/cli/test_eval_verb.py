@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from worldpm.cli.scoring import beats
+from worldpm.cli.comparing import beats
 from worldpm.rows import read_comparisons
 from worldpm.score import load
 

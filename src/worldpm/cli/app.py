@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from worldpm.cli import data, evaluating, models, scoring, show, training
+from worldpm.cli import comparing, data, evaluating, models, scoring, show, training
 from worldpm.errors import WorldPMError
 
 FLOW = (
@@ -113,7 +113,7 @@ app.command("import")(data.import_)
 app.command("export")(data.export)
 app.command("train")(training.train)
 app.command("score")(scoring.score)
-app.command("compare")(scoring.compare)
+app.command("compare")(comparing.compare)
 app.command("eval")(evaluating.evaluate)
 app.add_typer(models.model_app, name="model")
 app.command("show")(show.show)

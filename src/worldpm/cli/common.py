@@ -34,7 +34,17 @@ ModelOption = Annotated[
     typer.Option("--model", "-m", help="A checkpoint folder; without it, the embedded default."),
 ]
 DtypeOption = Annotated[
-    Dtype, typer.Option("--dtype", help="Precision of the decoder; auto is float32.")
+    Dtype, typer.Option("--dtype", help="Precision of the products; auto is float32.")
+]
+EngineOption = Annotated[
+    Literal["auto", "native", "torch"],
+    typer.Option("--engine", help="What computes; auto is native where it is installed."),
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", help="Threads that compute; all processors if not given.")
+]
+VerboseFlag = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say on stderr which engine computes, and how.")
 ]
 OutFolder = Annotated[Path, typer.Option("--out", "-o", help="The folder to make.")]
 SetOption = Annotated[
@@ -147,6 +157,53 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def resumable_file(
+    path: Path, identity: Mapping[str, Any], *, resume: bool, force: bool
+) -> Iterator[tuple[IO[bytes], list[bytes]]]:
+    """A file of lines that appears under `path` if the block succeeds, and the lines it has.
+
+    If the block fails, its lines stay in a file beside it, and `resume` goes on with them. Raises
+    OutputExistsError where such a file is there and neither `resume` nor `force` is given, and
+    DataError if it was begun with another `identity`.
+    """
+    import orjson
+
+    from worldpm.store import write_atomic
+
+    partial = path.with_name(f".{path.name}.unfinished")
+    identity_file = partial.with_name(f"{partial.name}.json")
+    kept: list[bytes] = []
+    if partial.exists() and resume:
+        if orjson.loads(identity_file.read_bytes()) != identity:
+            raise DataError(
+                f"{path}: was begun with another model, engine or form of output; go on with the "
+                "same, or start anew with --force"
+            )
+        # A line cut by a kill is scored again.
+        kept = [line for line in partial.read_bytes().splitlines(True) if line.endswith(b"\n")]
+    elif partial.exists() and partial.stat().st_size and not force:
+        raise OutputExistsError(
+            f"{path}: an unfinished one is there; go on with --resume, or start anew with --force"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(identity_file, orjson.dumps(identity))
+    try:
+        with partial.open("r+b" if kept else "wb") as file:
+            file.truncate(sum(map(len, kept)))
+            file.seek(0, os.SEEK_END)
+            yield file, kept
+        partial.replace(path)
+        identity_file.unlink()
+    except BaseException:
+        if partial.exists() and not partial.stat().st_size:
+            partial.unlink()
+            identity_file.unlink(missing_ok=True)
+        elif partial.exists():
+            say(f"{path}: what was done is kept; go on with --resume")
+        raise
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`score` and `compare`: conversations and comparisons -> scores.
+"""`score`: conversations and comparisons -> scores.
 
     {"id"?, "messages": [...]}               ->  {"id", "score", "num_tokens"}
     {"id"?, "prompt", "replies": [...]}      ->  {"id", "scores", "num_tokens", "best"}
@@ -8,40 +8,44 @@
 line number.
 """
 
-import math
 import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from worldpm.cli.common import (
     DryRunFlag,
     DtypeOption,
+    EngineOption,
     ForceFlag,
     JsonFlag,
     ModelOption,
     QuietFlag,
+    ThreadsOption,
+    VerboseFlag,
     announce,
     check_inputs,
     check_output,
-    new_file,
     print_json,
+    resumable_file,
     say,
-    stdout,
 )
 from worldpm.errors import DataError
-from worldpm.records import Comparison, Message, Score
+from worldpm.records import Comparison, Score
 
 if TYPE_CHECKING:
     from worldpm.score import Scorer
 
 STDIN = "-"
+T = TypeVar("T")
+Request = tuple[bool, object, Comparison]
+"""Whether a row is a single conversation, the id to give back, the comparison by its place."""
 
 
 def score(
@@ -56,9 +60,24 @@ def score(
         Path | None, typer.Option("--out", "-o", help="Write the rows there, not to stdout.")
     ] = None,
     dtype: DtypeOption = "auto",
+    engine: EngineOption = "auto",
+    threads: ThreadsOption = None,
+    truncate: Annotated[
+        bool,
+        typer.Option(
+            "--truncate", help="Cut the oldest tokens of a conversation that is too long."
+        ),
+    ] = False,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Add the score at every token to the rows.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep the rows of an unfinished -o and go on.")
+    ] = False,
     as_json: JsonFlag = False,
     force: ForceFlag = False,
     dry_run: DryRunFlag = False,
+    verbose: VerboseFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
     """Conversations or comparisons -> scores in log-odds units, one JSON line a row, in order."""
@@ -66,8 +85,10 @@ def score(
     check_inputs(inputs)
     if out is not None:
         check_output(out, inputs, force=force)
+    elif resume:
+        raise DataError("--resume goes on with an unfinished file; say which with -o")
     if dry_run:
-        values = {"model": model or "the embedded default", "dtype": dtype}
+        values = {"model": model or "the embedded default", "dtype": dtype, "engine": engine}
         announce(inputs or ["stdin"], out or Path("stdout"), values, as_json=as_json)
         return
     # A file is read through before the model is loaded: its last line may be the bad one. A pipe
@@ -76,18 +97,34 @@ def score(
     total = sum(1 for _ in _requests(source)) if twice else None
     from worldpm.score import load
 
-    scorer = load(model, dtype=dtype)
+    scorer = load(model, dtype=dtype, engine=engine, threads=threads, truncate=truncate)
+    if verbose:
+        say(scorer.describe())
     if source == STDIN and sys.stdin.isatty():
         say("reading JSON lines from the terminal; Ctrl-D ends them", quiet=quiet)
     started = time.monotonic()
     results: list[Mapping[str, Any]] = []
-    replies = tokens = rows = 0
-    with nullcontext() if out is None else new_file(out) as file:
-        for result, scores in _score_rows(scorer, source, total, quiet=quiet):
-            rows, replies = rows + 1, replies + len(scores)
-            tokens += sum(each.num_tokens for each in scores)
+    rows = replies = tokens = 0
+    engine_used = scorer.runner.engine
+    identity = {
+        "model": scorer.name, "trace": trace,
+        "engine": engine_used.name, "dtype": engine_used.dtype,
+    }  # fmt: skip
+    output: AbstractContextManager[tuple[IO[bytes] | None, list[bytes]]] = nullcontext((None, []))
+    if out is not None:
+        output = resumable_file(out, identity, resume=resume, force=force)
+    with output as (file, kept):
+        if kept:
+            say(f"{out}: goes on after {len(kept):,} rows", quiet=quiet)
+        requests = _after(_requests(source), kept)
+        left = None if total is None else total - len(kept)
+        for result in _score_rows(scorer, requests, left, trace=trace, quiet=quiet):
+            sizes = result["num_tokens"]
+            sizes = sizes if isinstance(sizes, list) else [sizes]
+            rows, replies, tokens = rows + 1, replies + len(sizes), tokens + sum(sizes)
             if file is not None:
                 file.write(_line(result))
+                file.flush()  # what is scored survives whatever comes
             elif as_json:
                 results.append(result)
             else:
@@ -96,15 +133,29 @@ def score(
     counts = {"rows": rows, "replies": replies, "tokens": tokens, "seconds": seconds}
     if as_json:
         place = {"results": results} if out is None else {"output": str(out)}
-        print_json({"model": scorer.name, **counts, **place})
+        print_json({"model": scorer.name, "kept_rows": len(kept), **counts, **place})
     say(
         f"{scorer.name}: {rows:,} rows, {replies:,} replies, {tokens:,} tokens in {seconds:.1f} s",
         quiet=quiet,
     )
 
 
-def _requests(source: str) -> Iterator[tuple[bool, object, Comparison]]:
-    """Yield (is a single conversation, id to give back, comparison named by its place)."""
+def _after(requests: Iterator[Request], kept: Sequence[bytes]) -> Iterator[Request]:
+    """The requests without those that the kept rows answer; DataError where an id differs."""
+    import orjson
+
+    for number, line in enumerate(kept, 1):
+        request = next(requests, None)
+        if request is None or orjson.loads(line).get("id") != request[1]:
+            raise DataError(
+                f"row {number} of the unfinished output is not for row {number} of this input; "
+                "resume with the same input, or start anew with --force"
+            )
+    yield from requests
+
+
+def _requests(source: str) -> Iterator[Request]:
+    """Read the rows, each checked."""
     path = Path(source)
     if source != STDIN and (path.is_dir() or path.suffix == ".parquet"):
         from worldpm.rows import read_comparisons
@@ -130,113 +181,50 @@ def _requests(source: str) -> Iterator[tuple[bool, object, Comparison]]:
 
 
 def _score_rows(
-    scorer: "Scorer", source: str, total: int | None, *, quiet: bool
-) -> Iterator[tuple[dict[str, Any], Sequence[Score]]]:
-    """Yield (output row, scores) for each request, in order, a chunk of them in memory."""
+    scorer: "Scorer", requests: Iterable[Request], total: int | None, *, trace: bool, quiet: bool
+) -> Iterator[dict[str, Any]]:
+    """Yield the output row of each request, in order, a chunk of them in memory."""
     waiting: deque[tuple[bool, object]] = deque()
 
     def comparisons() -> Iterator[Comparison]:
-        for single, row_id, comparison in _requests(source):
+        for single, row_id, comparison in requests:
             waiting.append((single, row_id))
             yield comparison
 
-    for scores in with_progress(scorer.iter_scores(comparisons()), "score", total, quiet=quiet):
-        single, row_id = waiting.popleft()
-        values = [each.value for each in scores]
-        sizes = [each.num_tokens for each in scores]
-        if single:
-            yield {"id": row_id, "score": values[0], "num_tokens": sizes[0]}, scores
-        else:
-            best = values.index(max(values))
-            yield {"id": row_id, "scores": values, "num_tokens": sizes, "best": best}, scores
+    if not trace:
+        found = scorer.iter_scores(comparisons())
+        for scores in with_progress(found, "score", total, quiet=quiet):
+            yield _row(*waiting.popleft(), scores)
+        return
+    traced = scorer.iter_traces(comparisons())
+    for traces in with_progress(traced, "score", total, quiet=quiet):
+        scores = tuple(each.score for each in traces)
+        pieces = [{"pieces": each.pieces, "scores": each.values} for each in traces]
+        yield {**_row(*waiting.popleft(), scores), "traces": pieces}
 
 
-def with_progress(
-    scores: Iterable[tuple[Score, ...]], text: str, total: int | None, *, quiet: bool
-) -> Iterator[tuple[Score, ...]]:
+def _row(single: bool, row_id: object, scores: Sequence[Score]) -> dict[str, Any]:
+    values = [each.value for each in scores]
+    sizes = [each.num_tokens for each in scores]
+    cut = [each.cut_tokens for each in scores]
+    if single:
+        row = {"id": row_id, "score": values[0], "num_tokens": sizes[0]}
+        return {**row, "cut_tokens": cut[0]} if any(cut) else row
+    row = {"id": row_id, "scores": values, "num_tokens": sizes, "best": values.index(max(values))}
+    return {**row, "cut_tokens": cut} if any(cut) else row
+
+
+def with_progress(items: Iterable[T], text: str, total: int | None, *, quiet: bool) -> Iterator[T]:
     """The same, with a bar on stderr where that is a terminal."""
     from rich.console import Console
     from rich.progress import track
 
     console = Console(stderr=True)
     hidden = quiet or not console.is_terminal
-    yield from track(scores, text, total=total, console=console, disable=hidden, transient=True)
+    yield from track(items, text, total=total, console=console, disable=hidden, transient=True)
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
     import orjson
 
     return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def compare(
-    replies: Annotated[list[str], typer.Argument(metavar="REPLY REPLY...")],
-    prompt: Annotated[str, typer.Option("--prompt", "-p", help="What the user asked.")],
-    model: ModelOption = None,
-    dtype: DtypeOption = "auto",
-    as_json: JsonFlag = False,
-    quiet: QuietFlag = False,
-) -> None:
-    """Rank replies to one prompt, with the probability that each beats each."""
-    if len(replies) < 2:
-        raise DataError("one reply has nothing to be compared with; give two or more")
-    from worldpm.score import load
-
-    scorer = load(model, dtype=dtype)
-    conversations = tuple((Message("assistant", reply),) for reply in replies)
-    asked = Comparison("compare", "command", None, (Message("user", prompt),), conversations)
-    (scores,) = scorer.iter_scores([asked])
-    say(f"model: {scorer.name}", quiet=quiet)
-    if as_json:
-        print_json({"model": scorer.name, **_ranking(replies, scores)})
-    else:
-        _print_ranking(asked, scores)
-
-
-def beats(first: float, second: float) -> float:
-    """P(first beats second) of two scores in log-odds units: the logistic sigmoid of a - b."""
-    return 0.5 * (1.0 + math.tanh((first - second) / 2.0))
-
-
-def _ranking(replies: Sequence[str], scores: Sequence[Score]) -> dict[str, Any]:
-    from worldpm.report.ranking import best_probabilities, ranked
-
-    values = [each.value for each in scores]
-    chances = best_probabilities(values)
-    return {
-        "ranking": [
-            {
-                "reply": index,
-                "text": replies[index],
-                "score": values[index],
-                "num_tokens": scores[index].num_tokens,
-                "p_best": chances[index],
-            }
-            for index in ranked(values)
-        ],
-        "beats": [[beats(row, column) for column in values] for row in values],
-    }
-
-
-def _print_ranking(asked: Comparison, scores: Sequence[Score]) -> None:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    from worldpm.report.ranking import preview, ranked
-    from worldpm.report.tables import ranking_table
-
-    order = ranked([each.value for each in scores])
-    table = Table(box=box.SIMPLE_HEAD, title="P(row beats column)", title_justify="left")
-    table.add_column("reply", max_width=40, no_wrap=True, overflow="ellipsis")
-    for place in range(len(order)):
-        table.add_column(str(place + 1), justify="right", no_wrap=True)
-    for place, row in enumerate(order):
-        chances = [
-            "" if row == column else f"{beats(scores[row].value, scores[column].value):.1%}"
-            for column in order
-        ]
-        table.add_row(Text(f"{place + 1}  {preview(asked.replies[row])}"), *chances)
-    console = stdout()
-    console.print(ranking_table(asked, scores))
-    console.print(table)

@@ -95,12 +95,22 @@ def print_checkpoint(found: Mapping[str, Any]) -> None:
         f"{found['num_tensors']} tensors",
         "scored token": f"{found['scored_token']} (id {found['scored_token_id']})",
         "template": f"SHA-256 {found['template_sha256'][:16]}...",
+        "contract": _contract(found["contract"]),
         **{name.replace("_", " "): value for name, value in shape.items()},
     }
     if found["ignored"]:
         rows["not read"] = ", ".join(found["ignored"])
     for name, value in rows.items():
         _line(f"  {name:<24}{value}")
+
+
+def _contract(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "no contract: inferred head, precision, template and scored token"
+    if found["differences"]:
+        return f"NOT KEPT: {'; '.join(found['differences'])}"
+    count = found["golden_conversations"]
+    return f"by {found['made_by']}, {count} golden conversations; kept, as far as headers tell"
 
 
 def _show_artifact(path: Path, samples: int, as_json: bool) -> None:

@@ -35,6 +35,10 @@ class Engine(Protocol):
     def dtype(self) -> str:
         """The precision of the products: "float32" or "bfloat16"."""
 
+    @property
+    def threads(self) -> int:
+        """How many threads compute."""
+
     def plan(self, batch: TreeBatch) -> Any:
         """What the layers need to know of a batch, made once for all of them."""
 
@@ -101,6 +105,11 @@ class TorchEngine:
         self.dtype = dtype
         self.name = f"torch {torch.__version__}"
         self._dtype = getattr(torch, dtype)
+
+    @property
+    def threads(self) -> int:
+        """See `Engine.threads`."""
+        return torch.get_num_threads()
 
     def plan(self, batch: TreeBatch) -> TorchPlan:
         """See `Engine.plan`."""

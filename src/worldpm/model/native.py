@@ -73,6 +73,11 @@ class NativeEngine:
         self.name = f"native {isa}"
         self._kernels = worldpm_kernels
 
+    @property
+    def threads(self) -> int:
+        """See `Engine.threads`."""
+        return int(self._kernels.num_threads())
+
     def plan(self, batch: TreeBatch) -> Any:
         """See `Engine.plan`."""
         lengths = [length for tree in batch.segments for length in tree]
