@@ -27,9 +27,12 @@ from worldpm.evals.run import evaluate, to_json
 from worldpm.evals.suites import read_suite
 from worldpm.model.allocator import keep_freed_memory
 from worldpm.model.batch import collate
-from worldpm.model.decoder import PreferenceModel, linear_head
+from worldpm.model.decoder import RMSNorm
+from worldpm.model.default import fetch
+from worldpm.model.engine import Engine, HeadRun, LayerRun
+from worldpm.model.native import choose_engine
+from worldpm.model.weights import EMBEDDING, NORM, Weights
 from worldpm.records import Comparison
-from worldpm.score import load
 from worldpm.store import read_artifact
 from worldpm.tokens.encode import Encoder
 from worldpm.tokens.pack import pack
@@ -48,29 +51,47 @@ L2_GRID = (1e-3, 1e-2, 1e-1, 1.0)
 
 @dataclass
 class Pair:
-    """The tuned model and its base, with the number of layers that are the same in both."""
+    """The tuned model and its base; the layers that are the same in both run once."""
 
-    tuned: PreferenceModel
-    base: PreferenceModel
-    shared: int
+    engine: Engine
     encoder: Encoder
+    embedding: torch.Tensor
+    shared: list[LayerRun]
+    tuned: list[LayerRun]
+    base: list[LayerRun]
+    tuned_head: HeadRun
+    base_norm: RMSNorm
 
 
-def load_pair(model: str | None, base_folder: Path, shared: int) -> Pair:
-    from worldpm.model.checkpoint import iter_tensors, read_config
+def load_pair(model: str | None, base_folder: Path) -> Pair:
+    folder = fetch() if model is None else Path(model)
+    tuned, base = Weights(folder), Weights(base_folder, head=False)
+    config = tuned.config
+    engine = choose_engine(config, "auto")
+    layers = [(base.layer(i), tuned.layer(i)) for i in range(config.num_hidden_layers)]
+    same = [all(torch.equal(ours[name], theirs[name]) for name in ours) for ours, theirs in layers]
+    shared = same.index(False)
+    ends = tuned.read([EMBEDDING, NORM])
+    assert torch.equal(ends[EMBEDDING], base.read([EMBEDDING])[EMBEDDING])
+    norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+    norm.weight.data = base.read([NORM])[NORM].float()
+    print(f"{engine.name}, {engine.dtype}: {shared} of {len(same)} layers are the same in both")
+    return Pair(
+        engine,
+        Encoder.from_folder(folder),
+        ends[EMBEDDING],
+        [engine.make_layer(ours) for ours, _ in layers[:shared]],
+        [engine.make_layer(theirs) for _, theirs in layers[shared:]],
+        [engine.make_layer(ours) for ours, _ in layers[shared:]],
+        engine.make_head(ends[NORM], tuned.head()),
+        norm,
+    )
 
-    scorer = load(model, dtype="bfloat16")
-    config = read_config(base_folder)
-    base = PreferenceModel(config, linear_head(config.hidden_size))
-    base.load_state_dict(dict(iter_tensors(base_folder)), strict=False)
-    base.model.to(torch.bfloat16)
-    for ours, theirs in zip(
-        scorer.model.model.layers[:shared].parameters(),
-        base.model.layers[:shared].parameters(),
-        strict=True,
-    ):
-        assert torch.equal(ours, theirs), "the frozen layers differ; wrong --shared-layers"
-    return Pair(scorer.model, base, shared, scorer.encoder)
+
+def through(layers: list[LayerRun], residual: torch.Tensor, plan: object) -> torch.Tensor:
+    for layer in layers:
+        residual = layer(residual, plan)
+    return residual
 
 
 @torch.inference_mode()
@@ -90,16 +111,15 @@ def run_chunk(
     for group in pack([trees[i] for i in order], 4096):
         members = [order[i] for i in group]
         batch = collate([trees[i] for i in members])
-        decoder, base = pair.tuned.model, pair.base.model
-        depth = len(decoder.layers)
-        residual = base.run_layers(base.embed(batch), batch, 0, pair.shared)
+        plan = pair.engine.plan(batch)
+        residual = through(pair.shared, pair.embedding[batch.tokens].float(), plan)
         found: dict[str, torch.Tensor] = {}
         if "features" in want:
-            last = base.run_layers(residual, batch, pair.shared, depth)
-            found["features"] = base.at_leaves(last, batch).half()
+            last = through(pair.base, residual.clone(), plan)
+            found["features"] = pair.base_norm(last[batch.leaves]).half()
         if "scores" in want:
-            last = decoder.run_layers(residual, batch, pair.shared, depth)
-            found["scores"] = pair.tuned.apply_head(decoder.at_leaves(last, batch))
+            last = through(pair.tuned, residual, plan)
+            found["scores"] = pair.tuned_head(last[batch.leaves])
         first = 0
         for i in members:
             own = slice(first, first + len(trees[i].leaves))
@@ -186,39 +206,42 @@ def main() -> None:
     parser.add_argument("--files", type=Path, required=True)
     parser.add_argument("--model", default=None)
     parser.add_argument("--base", type=Path, required=True)
-    parser.add_argument("--shared-layers", type=int, default=20)
     parser.add_argument("--train-sample", type=int, default=2400, help="comparisons for the head")
+    parser.add_argument("--suite-sample", type=int, help="comparisons of a suite; all if not given")
     parser.add_argument("--sets", nargs="*", default=[*HELD_OUT, *SUITES, "frozen-head"])
     parser.add_argument("-o", "--out", type=Path, required=True)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     keep_freed_memory()
-    pair = load_pair(args.model, args.base, args.shared_layers)
+    pair = load_pair(args.model, args.base)
     tests = {}
     for name, (folder, part, subset) in HELD_OUT.items():
         rows = read_artifact(args.data / folder, Comparison, part)
         tests[name] = [c for c in rows if subset in (None, c.subset)]
     for name, folder in SUITES.items():
-        tests[name] = read_suite(name, args.files / "evals" / folder)
+        rows = list(read_suite(name, args.files / "evals" / folder))
+        chosen = np.random.default_rng(0).permutation(len(rows))[: args.suite_sample]
+        tests[name] = [rows[i] for i in sorted(chosen)]
     head = None
     if "frozen-head" in args.sets:
         train = [c for n in TRAIN for c in read_artifact(args.data / n, Comparison, "train")]
         chosen = np.random.default_rng(0).permutation(len(train))
         train = list(islice((train[i] for i in chosen), args.train_sample))
         features = frozenset({"features"})
-        rows = run_set(pair, "train-features", train, args.out, features, max_tokens=400)
+        rows = run_set(pair, "train-features", train, args.out, features, max_tokens=700)
         head = frozen_head(train, rows)
         print(f"frozen head: validation loss {head[0]:.4f} nats, l2 {head[1]}", flush=True)
-    want = frozenset({"scores"}) if head is None else frozenset({"scores", "features"})
     table = {}
     for name in [n for n in args.sets if n in tests]:
+        with_head = head if name in HELD_OUT else None
+        want = frozenset({"scores"} | ({"features"} if with_head else set()))
         rows = run_set(pair, name, tests[name], args.out, want)
         kept = [c for c in tests[name] if "scores" in rows[key(c)]]
         scored = [rows[key(c)]["scores"] for c in kept]
         found = evaluate(kept, lambda _, s=scored: s, suite=name, weighting="edge")
         table[name] = {"dropped": len(tests[name]) - len(kept), **to_json(found)}
-        if head is not None:
-            frozen = [(features_of(rows[key(c)]) @ head[2].numpy()).tolist() for c in kept]
+        if with_head is not None:
+            frozen = [(features_of(rows[key(c)]) @ with_head[2].numpy()).tolist() for c in kept]
             other = evaluate(kept, lambda _, s=frozen: s, suite=name, weighting="edge")
             table[name]["frozen_head"] = to_json(other)["lines"][0]
             ahead = difference(edge_table(kept, scored), edge_table(kept, frozen), weighting="edge")

@@ -33,16 +33,18 @@ class Weights:
     """The tensors of one checkpoint folder.
 
     Opening reads headers only. Raises CheckpointError for files that are damaged, tensors that are
-    missing, unknown or misshapen, a missing head and, when they are read, values not finite.
+    missing, unknown or misshapen, a missing head unless `head` is False (a plain language model)
+    and, when they are read, values that are not finite.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, head: bool = True) -> None:
         self.folder = folder
         self.config = read_config(folder)
         self.places = self._read_headers()
         heads = {name: torch.empty(0) for name in self.places if name.startswith("score.")}
         with torch.device("meta"):
-            self._head = head_of(heads, self.config.hidden_size, folder)
+            size = self.config.hidden_size
+            self._head = head_of(heads, size, folder) if head else nn.Module()
             expected = PreferenceModel(self.config, self._head).state_dict()
         missing, unknown = (
             sorted(expected.keys() - self.places),
