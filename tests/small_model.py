@@ -51,6 +51,7 @@ def small_model(folder, *, head=True, seed=0):
             parameter.copy_(1 + 0.5 * noise if "norm" in name else 0.5 * noise)
     write_model(model, folder, source, dtype=torch.float32)
     if not head:
+        (folder / "worldpm.json").unlink()
         path = folder / "model.safetensors"
         state = {n: t for n, t in load_file(path).items() if not n.startswith("score.")}
         save_file(state, path, metadata={"format": "pt"})

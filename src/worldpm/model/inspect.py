@@ -9,38 +9,31 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from tokenizers import Tokenizer
 
 from worldpm.errors import CheckpointError
-from worldpm.model.checkpoint import read_config, read_json, weight_files
-from worldpm.records import Message
+from worldpm.model.checkpoint import head_kind, read_config, read_json, weight_files
+from worldpm.model.contract import fact_differences, facts_of, read_contract
 from worldpm.tokens.encode import Encoder
-
-HEADS = {
-    ("score.weight",): "linear",
-    ("score.bias", "score.weight"): "linear with bias",
-    ("score.0.bias", "score.0.weight", "score.2.bias", "score.2.weight"): "mlp",
-}
 
 
 def inspect_model(folder: Path) -> dict[str, Any]:
     """Shape, head, precision, template, scored token and sizes, as plain values.
 
-    `head` is None for a plain language model, which cannot score. Raises CheckpointError for a
+    `head` is None for a plain language model, which cannot score; `contract` is None for a foreign
+    checkpoint, whose meaning is inferred from its other files. Raises CheckpointError for a
     folder that is incomplete, damaged or of a shape that we do not have.
     """
     config = read_config(folder)
     files = weight_files(folder)
     shapes, dtypes = _headers(files)
-    head = tuple(sorted(name for name in shapes if name.startswith("score.")))
     encoder = Encoder.from_folder(folder)
-    last = encoder.encode((Message("user", "?"), Message("assistant", "!")))[-1]
-    text = Tokenizer.from_file(str(folder / "tokenizer.json")).id_to_token(last)
+    facts = facts_of(folder, encoder)
+    contract = read_contract(folder)
     return {
         "folder": str(folder),
         "architectures": read_json(folder / "config.json").get("architectures") or [],
         "shape": {name: getattr(config, name) for name in type(config).__slots__},
-        "head": HEADS.get(head, ", ".join(head) or None),
+        "head": head_kind(shapes),
         "dtypes": dtypes,
         "num_tensors": len(shapes),
         "num_parameters": sum(math.prod(shape) for shape in shapes.values()),
@@ -48,9 +41,16 @@ def inspect_model(folder: Path) -> dict[str, Any]:
         "ignored": sorted(name for name in shapes if name.startswith("lm_head.")),
         "weight_bytes": sum(file.stat().st_size for file in files),
         "weight_files": [file.name for file in files],
-        "template_sha256": encoder.template.hash,
-        "scored_token": text,
-        "scored_token_id": last,
+        "template_sha256": facts.template_sha256,
+        "scored_token": facts.scored_token.text,
+        "scored_token_id": facts.scored_token.id,
+        "contract": contract
+        and {
+            "made_by": contract.made_by,
+            "differences": fact_differences(contract, facts),
+            "golden_conversations": len(contract.golden),
+            "training_data": contract.training_data,
+        },
     }
 
 

@@ -32,7 +32,7 @@ from worldpm.model.checkpoint import (
     write_model,
 )
 from worldpm.model.decoder import PreferenceModel, linear_head, mlp_head
-from worldpm.store import file_sha256, read_manifest, versions, write_atomic
+from worldpm.store import MANIFEST, file_sha256, read_manifest, versions, write_atomic
 from worldpm.tokens.encode import Encoder
 from worldpm.train.examples import load_examples
 from worldpm.train.loop import fit
@@ -126,6 +126,7 @@ def train(
     `run` is new, or `resume` or `force` is given; WorldPMError if `resume` meets another recipe,
     base, data or adapter than the run began with.
     """
+    beginning = None if adapter is None else read_adapter(adapter)
     identity = {
         "recipe": recipe.model_dump(mode="json"),
         "base": [file_sha256(path) for path in weight_files(base)],
@@ -135,8 +136,8 @@ def train(
     keep_freed_memory()
     encoder = Encoder.from_folder(base)
     model = base_model(base, recipe)
-    if adapter is not None:
-        begin_with(model, read_adapter(adapter))
+    if beginning is not None:
+        begin_with(model, beginning)
     _open_run(run, identity, resume=resume, force=force)
     with RunLog(run, quiet=quiet) as log, _stop_on_signals() as stop_requested:
         examples, dropped = load_examples(data, "train", encoder, recipe.data)
@@ -151,7 +152,10 @@ def train(
         )  # fmt: skip
     if recipe.lora.rank:
         write_adapter(extract(model, recipe.lora), run / "adapter", base.name)
-    write_model(merged(model), run / "model", base, dtype=DTYPES[recipe.model.dtype])
+    write_model(
+        merged(model), run / "model", base, dtype=DTYPES[recipe.model.dtype],
+        training_data=[file_sha256(folder / MANIFEST) for folder in data],
+    )  # fmt: skip
     return {"dropped": {"train": dict(dropped), "validation": dict(lost)}, **log.last_validation}
 
 
