@@ -315,3 +315,13 @@ def test_incomplete_folders(tmp_path, qwen_worldpm):
     (tmp_path / "chat_template.jinja").write_text(TEMPLATES["worldpm"])
     with pytest.raises(CheckpointError, match=r"tokenizer\.json: not a tokenizer"):
         Encoder.from_folder(tmp_path)
+
+
+def test_token_text(qwen_worldpm):
+    """Added tokens, plain ones and ids beyond the vocabulary each have a name."""
+    encoder = Encoder.from_folder(qwen_worldpm)
+    plain = encoder.encode((Message("user", "sleep"), Message("assistant", "no")))
+    texts = [encoder.token_text(token) for token in plain]
+    assert (texts[0], texts[-1]) == ("<|im_start|>", "<|endoftext|>")
+    assert "sleep" in texts
+    assert encoder.token_text(10**7) == "token 10000000"

@@ -18,7 +18,6 @@ from typing import Any, Literal
 import orjson
 import torch
 from pydantic import TypeAdapter, ValidationError
-from tokenizers import Tokenizer
 
 from worldpm.errors import CheckpointError
 from worldpm.model.batch import collate
@@ -115,10 +114,9 @@ def facts_of(folder: Path, encoder: Encoder, config: ModelConfig | None = None) 
     places = stored_tensors(files)
     kinds = {DTYPE_NAMES.get(place.dtype, place.dtype) for place in places.values()}
     last = encoder.encode((Message("user", "?"), Message("assistant", "!")))[-1]
-    text = Tokenizer.from_file(str(folder / "tokenizer.json")).id_to_token(last)
     return Facts(
         template_sha256=encoder.template.hash,
-        scored_token=ScoredToken(last, text or "unnamed"),
+        scored_token=ScoredToken(last, encoder.token_text(last)),
         head=head_kind(places),
         dtype=", ".join(sorted(kinds)),
         shape=asdict(config or read_config(folder)),

@@ -96,6 +96,11 @@ class Encoder:
         """
         return self.encode_batch([conversation])[0]
 
+    def token_text(self, token: int) -> str:
+        """A token as the vocabulary writes it, for people."""
+        added = next((text for text, i in self._control.items() if i == token), None)
+        return added or self._plain.id_to_token(token) or f"token {token}"
+
     def encode_replies(self, comparison: Comparison) -> list[list[int]]:
         """Token ids of the K whole conversations of a comparison."""
         return self.encode_batch(comparison.conversations())

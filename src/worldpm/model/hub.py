@@ -1,0 +1,110 @@
+"""What a user calls a model -> the folder it is in, from the Hugging Face hub if need be.
+
+    locate(None)                        the embedded default
+    locate("runs/model")                a folder; a folder that exists always wins
+    locate("Qwen/WorldPM-72B@1a2b3c4")  a model on the hub, at a branch, tag or commit
+
+Only configuration, tokenizer and safetensors files are fetched, no code and no pickle. The files
+that decide whether we can read it come first, so that a model of another family is refused before
+its weights are downloaded. HF_HUB_OFFLINE, HF_HOME and HF_TOKEN act as everywhere.
+"""
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from worldpm.errors import CheckpointError
+from worldpm.model.checkpoint import CONTRACT, TOKENIZER_FILES, read_config, weight_files
+
+SETTINGS = ("config.json", "model.safetensors.index.json", CONTRACT, *TOKENIZER_FILES)
+WEIGHTS = ("*.safetensors",)
+# A pattern's * goes across folders; Mistral's and Meta's repositories hold everything twice.
+NOT_WANTED = ("*/*", "consolidated*")
+HUB_ID = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+))?")
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A checkpoint's folder and what to call it; of a hub's model also the commit."""
+
+    folder: Path
+    name: str
+    commit: str | None = None
+
+
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def locate(model: str | Path | None, *, say: Say = _to_stderr) -> Located:
+    """Find `model`: None for the embedded default, a folder, or a Hugging Face id.
+
+    The commit that a hub's model was resolved to is said, so that it can be pinned. Raises
+    CheckpointError if there is no such folder and the hub's model cannot be had.
+    """
+    if model is None:
+        from worldpm.model.default import fetch
+
+        folder = fetch(say=say)
+        return Located(folder, folder.name)
+    folder = Path(model).expanduser()
+    hub_id = None if isinstance(model, Path) else HUB_ID.fullmatch(model)
+    if folder.exists() or hub_id is None:
+        return Located(folder, folder.name)
+    return _from_hub(hub_id["name"], hub_id["revision"], say)
+
+
+def _from_hub(name: str, revision: str | None, say: Say) -> Located:
+    settings = _snapshot(name, revision, SETTINGS)
+    read_config(settings)  # refuses what we do not have before the weights come
+    commit = settings.name
+    if commit != revision:
+        say(f"{name}: {revision or 'main'} is commit {commit}; pin it with {name}@{commit}")
+    # By commit, so that the weights belong to the settings whatever is pushed meanwhile.
+    folder = _snapshot(name, commit, (*SETTINGS, *WEIGHTS))
+    try:
+        weight_files(folder)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{name}: commit {commit} has no complete safetensors weights here ({error}); if it "
+            "has them on the hub, fetch it once with a network"
+        ) from None
+    return Located(folder, f"{name}@{commit[:8]}", commit)
+
+
+def _snapshot(name: str, revision: str | None, patterns: tuple[str, ...]) -> Path:
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    called = f"{name}@{revision}" if revision else name
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                name,
+                revision=revision,
+                allow_patterns=list(patterns),
+                ignore_patterns=list(NOT_WANTED),
+            )
+        )
+    except errors.GatedRepoError:
+        reason = "its owner asks you to accept terms on the hub first; do so and set HF_TOKEN"
+    except errors.RepositoryNotFoundError:
+        reason = "the hub has no such model, or it is private and HF_TOKEN is not set"
+    except errors.RevisionNotFoundError:
+        reason = f"the hub's model has no revision {revision!r}"
+    except errors.LocalEntryNotFoundError:
+        reason = (
+            "HF_HUB_OFFLINE is set and it is not in the cache"
+            if huggingface_hub.constants.HF_HUB_OFFLINE
+            else "the hub cannot be reached and it is not in the cache; give a folder"
+        )
+    except Exception as error:  # the libraries beneath have many classes and no common one
+        text = (str(error).strip().splitlines() or ["no reason given"])[0]
+        reason = f"{type(error).__name__}: {text}"
+    raise CheckpointError(
+        f"{called}: no such folder, and it could not be had from the Hugging Face hub: {reason}"
+    )
