@@ -16,7 +16,8 @@ from worldpm.rows import (
     read_comparisons,
     split_shared,
 )
-from worldpm.store import ArtifactWriter, comparison_row
+from worldpm.schema import comparison_row
+from worldpm.store import ArtifactWriter
 
 ASK = Message("user", "Hi")
 GOOD = Message("assistant", "Hello!")
@@ -264,5 +265,5 @@ def test_an_edge_weighs_something(weight):
     """A weight that would turn a preference round is refused where it is read."""
     row = {"prompt": "Hi", "replies": ["a", "b"]}
     row["better"] = [{"winner": 0, "loser": 1, "weight": weight}]
-    with pytest.raises(DataError, match=r"FILE:12: better\[0\]\.weight: must be over 0"):
+    with pytest.raises(DataError, match=r"FILE:12: better\[0\]: weight must be over 0"):
         read(row)

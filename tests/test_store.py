@@ -68,7 +68,7 @@ _talk = st.lists(
             source=_text,
             subset=st.none() | _text,
             prompt=_talk,
-            replies=st.lists(_talk, max_size=3).map(tuple),
+            replies=st.lists(_talk.filter(bool), min_size=1, max_size=3).map(tuple),
             meta=st.dictionaries(_text, _text | st.integers(-(2**31), 2**31), max_size=2),
         ),
         max_size=5,
@@ -218,12 +218,12 @@ def test_json_lines_are_numbered_and_bad_ones_named(tmp_path):
     """Line numbers count blank lines; bad JSON, surrogates, long lines are errors."""
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"a": 1}\n\n  \n[2]')
-    assert list(read_json_lines(path)) == [(1, {"a": 1}), (4, [2])]
+    assert list(read_json_lines(path)) == [(1, {"a": 1}), (4, [2])]  # a row's kind is its reader's
     for bad in (b'{"a": 1}\n{oops', b'1\n"\\ud800"', b"1\nNaN", b"1\n\xff"):
         path.write_bytes(bad)
         with pytest.raises(DataError, match=r"a\.jsonl:2: not valid JSON"):
             list(read_json_lines(path))
-    path.write_bytes(b"[1]\n[" + b" " * 50 + b"]")
+    path.write_bytes(b"1\n[" + b" " * 50 + b"]")
     with pytest.raises(DataError, match=r"a\.jsonl:2: line over 40 bytes"):
         list(read_json_lines(path, max_line_bytes=40))
     with pytest.raises(DataError, match=r"none\.jsonl: cannot be read: No such file"):
@@ -281,6 +281,60 @@ def test_rows_edited_by_others_are_named(tmp_path):
     pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(path)), path)
     with pytest.raises(DataError, match=r"part\.parquet:2: not a row of ours"):
         list(read_parquet(path, Comparison))
+
+
+ROW_FAULTS = {
+    "there is no reply": {"replies": [], "better": []},
+    "reply 1 holds no message": {"replies": [[{"role": "user", "content": "a"}], []]},
+    r"better\[0\] must be two different numbers from 0 to 1": {"better": [[0, 2]]},
+    r"better\[1\] must be two different numbers from 0 to 1": {"better": [[0, 1], [-1, 0]]},
+    r"better\[0\] must be two": {"better": [[1, 1]]},
+    r"better\[0\] weight must be over 0": {"better": [[0, 1, 0.0]]},
+    r"better\[0\] weight": {"better": [[0, 1, float("nan")]]},
+    "message 0 is of the role 'robot'": {"prompt": [{"role": "robot", "content": "a"}]},
+    "message 1 is of the role None": {
+        "prompt": [{"role": "user", "content": "a"}, {"role": None, "content": "b"}]
+    },
+    "message 0 has no text": {"prompt": [{"role": "user", "content": None}]},
+    "not subscriptable": {"prompt": [None]},
+    "not iterable": {"prompt": None},
+    "id or source": {"source": None},
+    "meta is not": {"meta": "[1]"},
+    "unexpected character": {"meta": "{oops}"},
+}
+
+
+@pytest.mark.parametrize("fault", ROW_FAULTS)
+def test_damaged_rows_of_ours_are_refused(tmp_path, fault):
+    """Whatever a row of our own columns cannot mean is a DataError with file, row and reason."""
+    with writer(tmp_path / "out") as out:
+        out.add("part", ONE)
+        out.add("part", ONE)
+    path = tmp_path / "out" / "part.parquet"
+    rows = pq.read_table(path).to_pylist()
+    changes = dict(ROW_FAULTS[fault])
+    if "better" in changes:
+        names = ("winner", "loser", "weight")
+        changes["better"] = [
+            {"margin": None, "weight": 1.0} | dict(zip(names, e, strict=False))
+            for e in changes["better"]
+        ]
+    rows[1] |= changes
+    pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(path)), path)
+    found = read_artifact(tmp_path / "out", Comparison)
+    assert next(found) == ONE
+    with pytest.raises(DataError, match=rf"part\.parquet:2: not a row of ours \(.*{fault}"):
+        next(found)
+
+
+@pytest.mark.parametrize("text", [b'[{"a": 1}, {"a": 2}]', b'\n \n[\n  {"a": 1}\n]\n', b"["])
+def test_one_big_list_is_told_from_json_lines(tmp_path, text):
+    """A JSON list in the place of JSON lines gets a hint, on one line or on many."""
+    path = tmp_path / "rows.json"
+    path.write_bytes(text)
+    line = text[: text.index(b"[")].count(b"\n") + 1
+    with pytest.raises(DataError, match=rf"rows\.json:{line}: one JSON list, not JSON lines.*jq"):
+        list(read_json_lines(path, max_line_bytes=5))
 
 
 def test_a_byte_order_mark_is_no_json(tmp_path):

@@ -10,11 +10,13 @@ A comparison of one prompt with two replies, the first known to be better:
 'No.'
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Role = Literal["system", "user", "assistant"]
+ROLES: frozenset[str] = frozenset(get_args(Role))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,17 @@ class Edge:
     loser: int
     margin: float | None = None
     weight: float = 1.0
+
+
+def edge_fault(edge: Edge, num_replies: int) -> str | None:
+    """What is wrong with an edge among `num_replies` replies, or None; every border asks this."""
+    if edge.winner == edge.loser or not (
+        0 <= edge.winner < num_replies and 0 <= edge.loser < num_replies
+    ):
+        return f"must be two different numbers from 0 to {num_replies - 1}"
+    if not 0 < edge.weight < math.inf:
+        return "weight must be over 0; a tie is no edge at all"
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ A prompt or reply that is a string is one message; `\\n\\nHuman: ...\\n\\nAssist
 are dialogues where whole ones stand. Every error names the row and the place in it.
 """
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
@@ -27,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worldpm.errors import DataError
-from worldpm.records import Comparison, Conversation, Edge, Message, Role
+from worldpm.records import Comparison, Conversation, Edge, Message, Role, edge_fault
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -202,14 +201,8 @@ class _Row:
                 edge = Edge(*self.check(tuple[int, int], value, place))
             else:
                 edge = self.check(Edge, value, place)
-            if edge.winner == edge.loser or not (
-                0 <= edge.winner < len(replies) and 0 <= edge.loser < len(replies)
-            ):
-                raise self.error(
-                    place, f"must be two different numbers from 0 to {len(replies) - 1}"
-                )
-            if not 0 < edge.weight < math.inf:
-                raise self.error(f"{place}.weight", "must be over 0; a tie is no edge at all")
+            if fault := edge_fault(edge, len(replies)):
+                raise self.error(place, fault)
             better.append(edge)
         return self._prompt(), replies, tuple(better)
 

@@ -18,7 +18,7 @@ import shutil
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, cast
@@ -28,137 +28,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from worldpm.errors import DataError, OutputExistsError, WorldPMError
-from worldpm.records import Comparison, Conversation, Edge, Message, Post, Thread
+from worldpm.records import Comparison, Thread
+from worldpm.schema import READERS, SCHEMAS, to_row
 
 FORMAT = "worldpm/1"
 ROWS_PER_GROUP = 1000
 MANIFEST = "manifest.json"
-
-_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-_SCHEMAS: dict[type, pa.Schema] = {
-    Comparison: pa.schema(
-        [
-            ("id", pa.string()),
-            ("source", pa.string()),
-            ("subset", pa.string()),
-            ("prompt", _MESSAGES),
-            ("replies", pa.list_(_MESSAGES)),
-            (
-                "better",
-                pa.list_(
-                    pa.struct(
-                        [
-                            ("winner", pa.int32()),
-                            ("loser", pa.int32()),
-                            ("margin", pa.float64()),
-                            ("weight", pa.float64()),
-                        ]
-                    )
-                ),
-            ),
-            ("meta", pa.string()),  # JSON: its keys differ from source to source
-        ]
-    ),
-    Thread: pa.schema(
-        [
-            ("id", pa.string()),
-            ("source", pa.string()),
-            ("title", pa.string()),
-            ("tags", pa.list_(pa.string())),
-            (
-                "posts",
-                pa.list_(
-                    pa.struct(
-                        [
-                            ("id", pa.string()),
-                            ("parent", pa.string()),
-                            ("author", pa.string()),
-                            ("created", pa.string()),
-                            ("text", pa.string()),
-                            ("votes", pa.int64()),
-                            ("accepted", pa.bool_()),
-                            ("url", pa.string()),
-                            ("up", pa.int64()),
-                            ("down", pa.int64()),
-                        ]
-                    )
-                ),
-            ),
-            ("url", pa.string()),
-            ("license", pa.string()),
-        ]
-    ),
-}
-
-
-def _messages_row(conversation: Conversation) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": message.content} for message in conversation]
-
-
-def _messages(rows: Sequence[Mapping[str, Any]]) -> Conversation:
-    return tuple(Message(row["role"], row["content"]) for row in rows)
-
-
-def comparison_row(comparison: Comparison) -> dict[str, Any]:
-    """A comparison as plain JSON-ready values (`meta` still a mapping)."""
-    return {
-        "id": comparison.id,
-        "source": comparison.source,
-        "subset": comparison.subset,
-        "prompt": _messages_row(comparison.prompt),
-        "replies": [_messages_row(reply) for reply in comparison.replies],
-        "better": [
-            {"winner": e.winner, "loser": e.loser, "margin": e.margin, "weight": e.weight}
-            for e in comparison.better
-        ],
-        "meta": dict(comparison.meta),
-    }
-
-
-def _to_row(record: Comparison | Thread) -> dict[str, Any]:
-    if isinstance(record, Comparison):
-        row = comparison_row(record)
-        row["meta"] = orjson.dumps(row["meta"]).decode()
-        return row
-    return {
-        "id": record.id,
-        "source": record.source,
-        "title": record.title,
-        "tags": list(record.tags),
-        "posts": [{name: getattr(p, name) for name in Post.__slots__} for p in record.posts],
-        "url": record.url,
-        "license": record.license,
-    }
-
-
-def _comparison(row: Mapping[str, Any]) -> Comparison:
-    return Comparison(
-        id=row["id"],
-        source=row["source"],
-        subset=row["subset"],
-        prompt=_messages(row["prompt"]),
-        replies=tuple(_messages(reply) for reply in row["replies"]),
-        better=tuple(Edge(**edge) for edge in row["better"]),
-        meta=orjson.loads(row["meta"]),
-    )
-
-
-def _thread(row: Mapping[str, Any]) -> Thread:
-    return Thread(
-        id=row["id"],
-        source=row["source"],
-        title=row["title"],
-        tags=tuple(row["tags"]),
-        posts=tuple(Post(**post) for post in row["posts"]),
-        url=row["url"],
-        license=row["license"],
-    )
-
-
-_READERS: dict[type, Callable[[Mapping[str, Any]], Any]] = {
-    Comparison: _comparison,
-    Thread: _thread,
-}
 
 
 def file_sha256(path: Path) -> str:
@@ -207,7 +82,7 @@ class ArtifactWriter:
         self.dropped: Counter[str] = Counter()
         self.notes: dict[str, Any] = {}
         self._inputs: list[dict[str, Any]] = []
-        self._schema = _SCHEMAS[record_type]
+        self._schema = SCHEMAS[record_type]
         self._rows: dict[str, list[dict[str, Any]]] = {}
         self._writers: dict[str, pq.ParquetWriter] = {}
         self._partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
@@ -244,7 +119,7 @@ class ArtifactWriter:
     def add(self, part: str, record: Comparison | Thread) -> None:
         """Append a record to the part file `part`.parquet."""
         rows = self._rows.setdefault(part, [])
-        rows.append(_to_row(record))
+        rows.append(to_row(record))
         self.counts[part] += 1
         if len(rows) >= ROWS_PER_GROUP:
             self._flush(part)
@@ -322,11 +197,11 @@ def read_artifact(
 
 def read_parquet(path: Path, record_type: type[Comparison] | type[Thread]) -> Iterator[Any]:
     """Yield the records of one Parquet file, row group by row group."""
-    reader = _READERS[record_type]
+    reader = READERS[record_type]
     number = 0
     try:
         with pq.ParquetFile(path) as file:
-            missing = set(_SCHEMAS[record_type].names) - set(file.schema_arrow.names)
+            missing = set(SCHEMAS[record_type].names) - set(file.schema_arrow.names)
             if missing:
                 raise DataError(f"{path}: lacks the columns {', '.join(sorted(missing))}")
             for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
@@ -349,7 +224,7 @@ def is_own_parquet(path: Path, record_type: type[Comparison] | type[Thread]) -> 
         names = pq.read_schema(path).names
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
-    return set(_SCHEMAS[record_type].names) <= set(names)
+    return set(SCHEMAS[record_type].names) <= set(names)
 
 
 def read_parquet_rows(path: Path) -> Iterator[tuple[int, Any]]:
@@ -385,11 +260,17 @@ def parse_json_lines(
     file: IO[bytes], where: str, max_line_bytes: int = 32_000_000
 ) -> Iterator[tuple[int, Any]]:
     """`read_json_lines` of an open file (standard input), which messages call `where`."""
-    number = 0
+    number, seen = 0, False
     while line := file.readline(max_line_bytes + 1):
         number += 1
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")  # the mark that Windows' editors put there
+        if not seen and line.lstrip().startswith(b"["):
+            raise DataError(
+                f"{where}:{number}: one JSON list, not JSON lines; write each of its rows on a "
+                "line of its own, as `jq -c '.[]'` does"
+            )
+        seen = seen or bool(line.strip())
         if len(line) > max_line_bytes:
             raise DataError(f"{where}:{number}: line over {max_line_bytes:,} bytes")
         if line.strip():

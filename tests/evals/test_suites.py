@@ -10,7 +10,7 @@ import pytest
 from worldpm.errors import ConfigError, DataError
 from worldpm.evals.suites import SUITES, read_suite
 from worldpm.records import Edge, Message
-from worldpm.store import comparison_row
+from worldpm.schema import comparison_row
 
 REAL = Path(__file__).parents[2] / ".." / "shared" / "data" / "evals"
 

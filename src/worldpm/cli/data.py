@@ -198,14 +198,14 @@ def _read_part(source: Path, part: str) -> "Iterator[Comparison]":
 
 
 def _own_rows(comparison: "Comparison") -> list[dict[str, Any]]:
-    from worldpm.store import comparison_row
+    from worldpm.schema import comparison_row
 
     return [comparison_row(comparison)]
 
 
 def _trl_rows(comparison: "Comparison") -> list[dict[str, Any]]:
     """One row an edge, in the conversational form of TRL's reward trainer."""
-    from worldpm.store import comparison_row
+    from worldpm.schema import comparison_row
 
     row = comparison_row(comparison)
     return [

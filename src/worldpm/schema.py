@@ -1,0 +1,158 @@
+"""Records <-> the rows of our Parquet files: their columns, and what a row must hold.
+
+to_row(comparison)  ->  {"id": "1", "prompt": [{"role": "user", ...}], ..., "meta": "{}"}
+READERS[Comparison](row)  ->  comparison, or ValueError saying what is wrong with the row
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from worldpm.records import ROLES, Comparison, Conversation, Edge, Message, Post, Thread, edge_fault
+
+_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+SCHEMAS: dict[type, pa.Schema] = {
+    Comparison: pa.schema(
+        [
+            ("id", pa.string()),
+            ("source", pa.string()),
+            ("subset", pa.string()),
+            ("prompt", _MESSAGES),
+            ("replies", pa.list_(_MESSAGES)),
+            (
+                "better",
+                pa.list_(
+                    pa.struct(
+                        [
+                            ("winner", pa.int32()),
+                            ("loser", pa.int32()),
+                            ("margin", pa.float64()),
+                            ("weight", pa.float64()),
+                        ]
+                    )
+                ),
+            ),
+            ("meta", pa.string()),  # JSON: its keys differ from source to source
+        ]
+    ),
+    Thread: pa.schema(
+        [
+            ("id", pa.string()),
+            ("source", pa.string()),
+            ("title", pa.string()),
+            ("tags", pa.list_(pa.string())),
+            (
+                "posts",
+                pa.list_(
+                    pa.struct(
+                        [
+                            ("id", pa.string()),
+                            ("parent", pa.string()),
+                            ("author", pa.string()),
+                            ("created", pa.string()),
+                            ("text", pa.string()),
+                            ("votes", pa.int64()),
+                            ("accepted", pa.bool_()),
+                            ("url", pa.string()),
+                            ("up", pa.int64()),
+                            ("down", pa.int64()),
+                        ]
+                    )
+                ),
+            ),
+            ("url", pa.string()),
+            ("license", pa.string()),
+        ]
+    ),
+}
+
+
+def _messages_row(conversation: Conversation) -> list[dict[str, str]]:
+    return [{"role": message.role, "content": message.content} for message in conversation]
+
+
+def _messages(rows: Sequence[Mapping[str, Any]]) -> Conversation:
+    for index, row in enumerate(rows):
+        if row["role"] not in ROLES:
+            raise ValueError(f"message {index} is of the role {row['role']!r}")
+        if not isinstance(row["content"], str):
+            raise ValueError(f"message {index} has no text")
+    return tuple(Message(row["role"], row["content"]) for row in rows)
+
+
+def comparison_row(comparison: Comparison) -> dict[str, Any]:
+    """A comparison as plain JSON-ready values (`meta` still a mapping)."""
+    return {
+        "id": comparison.id,
+        "source": comparison.source,
+        "subset": comparison.subset,
+        "prompt": _messages_row(comparison.prompt),
+        "replies": [_messages_row(reply) for reply in comparison.replies],
+        "better": [
+            {"winner": e.winner, "loser": e.loser, "margin": e.margin, "weight": e.weight}
+            for e in comparison.better
+        ],
+        "meta": dict(comparison.meta),
+    }
+
+
+def to_row(record: Comparison | Thread) -> dict[str, Any]:
+    """A record as the values of one Parquet row, whose columns are those of `SCHEMAS`."""
+    if isinstance(record, Comparison):
+        row = comparison_row(record)
+        row["meta"] = orjson.dumps(row["meta"]).decode()
+        return row
+    return {
+        "id": record.id,
+        "source": record.source,
+        "title": record.title,
+        "tags": list(record.tags),
+        "posts": [{name: getattr(p, name) for name in Post.__slots__} for p in record.posts],
+        "url": record.url,
+        "license": record.license,
+    }
+
+
+def _comparison(row: Mapping[str, Any]) -> Comparison:
+    found = Comparison(
+        id=row["id"],
+        source=row["source"],
+        subset=row["subset"],
+        prompt=_messages(row["prompt"]),
+        replies=tuple(_messages(reply) for reply in row["replies"]),
+        better=tuple(Edge(**edge) for edge in row["better"]),
+        meta=orjson.loads(row["meta"]),
+    )
+    if not isinstance(found.id, str) or not isinstance(found.source, str):
+        raise ValueError("id or source is missing")
+    if not isinstance(found.meta, dict):
+        raise ValueError("meta is not a JSON object")
+    if not found.replies:
+        raise ValueError("there is no reply")
+    if () in found.replies:
+        raise ValueError(f"reply {found.replies.index(())} holds no message")
+    for index, edge in enumerate(found.better):
+        if fault := edge_fault(edge, len(found.replies)):
+            raise ValueError(f"better[{index}] {fault}")
+    return found
+
+
+def _thread(row: Mapping[str, Any]) -> Thread:
+    return Thread(
+        id=row["id"],
+        source=row["source"],
+        title=row["title"],
+        tags=tuple(row["tags"]),
+        posts=tuple(Post(**post) for post in row["posts"]),
+        url=row["url"],
+        license=row["license"],
+    )
+
+
+# ValueError, TypeError or KeyError says what is wrong with a row that others have changed.
+READERS: dict[type, Callable[[Mapping[str, Any]], Any]] = {
+    Comparison: _comparison,
+    Thread: _thread,
+}
