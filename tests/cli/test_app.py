@@ -88,7 +88,7 @@ def test_light_install_names_the_extra(pair_rows):
     script = "import sys; sys.modules['torch'] = None; from worldpm.cli.app import main; main()"
     command = [sys.executable, "-c", script, "score", str(pair_rows), "--model", "x"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    wanted = "error: torch is not installed; install it with pip install 'worldpm[model]'\n"
+    wanted = 'error: torch is not installed; install it with pip install "worldpm[model]"\n'
     assert (done.returncode, done.stdout, done.stderr) == (1, "", wanted)
 
 

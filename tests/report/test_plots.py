@@ -159,7 +159,7 @@ def test_without_matplotlib_the_error_says_what_to_install(tmp_path, monkeypatch
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", absent)
-    with pytest.raises(WorldPMError, match=r"pip install 'worldpm\[plots\]'"):
+    with pytest.raises(WorldPMError, match=r'pip install "worldpm\[plots\]"'):
         plot_ranking(RANKING, tokens(SCORES), tmp_path / "r")
 
 

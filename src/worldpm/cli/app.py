@@ -59,7 +59,7 @@ class _Verbs(TyperGroup):
         except ModuleNotFoundError as error:
             if error.name not in MODEL_EXTRA:
                 raise
-            text = f"{error.name} is not installed; install it with pip install 'worldpm[model]'"
+            text = f'{error.name} is not installed; install it with pip install "worldpm[model]"'
             raise _ended(text, 1) from None
         return result
 

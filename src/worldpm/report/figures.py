@@ -37,7 +37,7 @@ def new_figure(width: float, height: float) -> Any:
         from matplotlib.figure import Figure
     except ImportError:
         raise WorldPMError(
-            "pictures need matplotlib, which is not installed; pip install 'worldpm[plots]'"
+            'pictures need matplotlib, which is not installed; pip install "worldpm[plots]"'
         ) from None
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)

@@ -4,7 +4,7 @@
     RUN/metrics.jsonl -> plot_training -> training.svg, .png, .csv
 
 Every title says the finding; every picture has its numbers beside it as CSV. matplotlib is needed
-(`pip install 'worldpm[plots]'`) and imported only when a picture is drawn.
+(`pip install "worldpm[plots]"`) and imported only when a picture is drawn.
 """
 
 import math
