@@ -81,7 +81,11 @@ def test_dry_run_finds_what_the_run_would(worldpm, data, pair_rows, tmp_path):
     """A dry run fails where the run would: input missing, output there already."""
     missing = worldpm("pairs", tmp_path / "none", "-o", tmp_path / "x", "--dry-run")
     there = worldpm("import", "pairs", pair_rows, "-o", data, "--dry-run")
-    assert (missing.code, there.code) == (1, 1)
+    unknown = worldpm("import", "hh", pair_rows, "-o", tmp_path / "x", "--dry-run")
+    inside = worldpm("import", "pairs", data, "-o", data / "x", "--dry-run")
+    assert (missing.code, there.code, unknown.code, inside.code) == (1, 1, 1, 1)
+    assert "'hh' is unknown; choose from" in unknown.err
+    assert "lies inside" in inside.err
     assert "none: no such file or folder" in missing.err
     assert "exists already" in there.err
 

@@ -42,6 +42,24 @@ def test_what_cannot_be_read_is_named(tmp_path):
         list(files.tab_separated(path))
 
 
+@pytest.mark.parametrize("other", ["train.jsonl.gz", "train.parquet"])
+def test_the_same_rows_in_two_forms_are_refused(tmp_path, other):
+    """A file beside its packed or converted self would count twice; in two folders they may be."""
+    endings = ("jsonl", "jsonl.gz", "parquet")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    for name in ("a/train.jsonl", f"b/{other}", "a/test.jsonl"):
+        (tmp_path / name).write_bytes(b"")
+    assert len(files.find(tmp_path, *endings)) == 3
+    (tmp_path / "a" / other).write_bytes(b"")
+    with pytest.raises(DataError, match=rf"a/{other}: stands beside train\.jsonl, .* count twice"):
+        files.find(tmp_path, *endings)
+    assert files.find(tmp_path, "jsonl") == [
+        tmp_path / "a" / n for n in ("test.jsonl", "train.jsonl")
+    ]
+    assert files.find(tmp_path / "a" / other, *endings) == [tmp_path / "a" / other]
+
+
 def test_tab_separated_lines_are_split_and_nothing_else(tmp_path):
     """Quotes and carriage returns inside a cell are text; line ends go."""
     path = tmp_path / "a.csv"

@@ -95,6 +95,24 @@ def test_mistakes_are_named(tmp_path):
     import_published("pairs", src, out, force=True, quiet=True)
 
 
+def test_an_output_inside_the_set_is_refused(tmp_path):
+    """What is written would be read: refused at any depth, by any name, and nothing is made."""
+    src = tmp_path / "set"
+    (src / "deep").mkdir(parents=True)
+    talks = [f"\n\nHuman: {n}\n\nAssistant: " for n in range(5)]
+    rows = [{"chosen": f"{talk}a", "rejected": f"{talk}b"} for talk in talks]
+    write_pairs(src / "deep" / "train.jsonl", rows)
+    (tmp_path / "link").symlink_to(src)
+    for out in (src / "out", src / "deep" / "out", tmp_path / "link" / "out"):
+        with pytest.raises(OutputExistsError, match="lies inside"):
+            import_published("hh-rlhf", src, out, quiet=True)
+    assert [path.name for path in src.rglob("*")] == ["deep", "train.jsonl"]
+    beside = import_published("hh-rlhf", src, tmp_path / "set-out", quiet=True)
+    assert sum(beside["counts"].values()) == 5
+    one_file = src / "deep" / "train.jsonl"
+    assert import_published("hh-rlhf", one_file, src / "out", quiet=True)["counts"]
+
+
 def test_opening_is_the_first_thing_asked():
     """System text does not count, and a prompt without a question is its own opening."""
     system, ask = Message("system", "s"), Message("user", " A\n b ")

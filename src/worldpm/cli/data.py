@@ -116,17 +116,16 @@ def import_(
     Settings for --set: validation, test, seed, and test_by_subset.SUBSET (1.0 holds it out).
     """
     from worldpm.config import load_settings
-    from worldpm.pairs.imports import ImportSettings
+    from worldpm.pairs.imports import ImportSettings, check_import, import_published
 
     settings = load_settings(ImportSettings, None, overrides or [])
     check_inputs([src])
+    check_import(name, src, out)
     check_output(out, [src], force=force)
     if dry_run:
         values = {"set": name, **settings.model_dump(mode="json")}
         announce([src], out, values, as_json=as_json)
         return
-    from worldpm.pairs.imports import import_published
-
     manifest = import_published(name, src, out, settings, force=force, quiet=quiet)
     _report(out, manifest, as_json=as_json)
 

@@ -16,10 +16,23 @@ from worldpm.store import read_json_lines, read_parquet_rows
 
 
 def find(path: Path, *endings: str) -> list[Path]:
-    """The file itself, or all files below the folder with one of the endings, in name order."""
+    """The file itself, or all files below the folder with one of the endings, in name order.
+
+    Raises DataError if there are none, and if two differ by their endings alone (`a.jsonl` beside
+    `a.jsonl.gz`): those are the same rows, which would count twice.
+    """
     if path.is_file():
         return [path]
-    found = sorted(each for ending in endings for each in path.rglob(f"*.{ending}"))
+    first: dict[Path, Path] = {}
+    for ending in endings:
+        for each in sorted(path.rglob(f"*.{ending}")):
+            other = first.setdefault(each.with_name(each.name.removesuffix(f".{ending}")), each)
+            if other != each:
+                raise DataError(
+                    f"{each}: stands beside {other.name}, and the same rows would count twice; "
+                    "move one of them away"
+                )
+    found = sorted(first.values())
     if not found:
         wanted = " or ".join(f"*.{ending}" for ending in endings)
         raise DataError(f"{path}: no such file, nor a folder that holds {wanted}")

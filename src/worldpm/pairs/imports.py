@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 
 from worldpm.config import Settings
-from worldpm.errors import ConfigError
+from worldpm.errors import ConfigError, OutputExistsError
 from worldpm.pairs.published import PUBLISHED
 from worldpm.pairs.split import Split, SplitSettings, split_of
 from worldpm.records import Comparison, Edge
@@ -46,11 +46,11 @@ def import_published(
 ) -> dict[str, Any]:
     """Read the published set `name` at `src` into `folder`; returns its manifest.
 
-    Raises ConfigError for an unknown set or subset, DataError for what cannot be read.
+    Raises what `check_import` does, ConfigError for an unknown subset, DataError for what cannot be
+    read.
     """
     settings = settings or ImportSettings()
-    if name not in PUBLISHED:
-        raise ConfigError(f"set {name!r} is unknown; choose from {', '.join(sorted(PUBLISHED))}")
+    check_import(name, src, folder)
     console = Console(stderr=True)
     with ArtifactWriter(
         folder,
@@ -90,6 +90,17 @@ def import_published(
         if subsets:
             out.notes["subsets"] = {subset: dict(parts) for subset, parts in by_subset.items()}
     return read_manifest(folder)
+
+
+def check_import(name: str, src: Path, folder: Path) -> None:
+    """ConfigError for an unknown set, OutputExistsError for a `folder` that is a part of `src`."""
+    if name not in PUBLISHED:
+        raise ConfigError(f"set {name!r} is unknown; choose from {', '.join(sorted(PUBLISHED))}")
+    if src.resolve() in folder.resolve().parents:
+        raise OutputExistsError(
+            f"{folder}: lies inside {src}, so that what is written would be read as part of the "
+            "set; give an -o elsewhere"
+        )
 
 
 def opening(comparison: Comparison) -> str:
