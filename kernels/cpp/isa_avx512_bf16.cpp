@@ -1,0 +1,61 @@
+// The kernels for AVX-512 with bfloat16 dot products (vdpbf16ps). Nothing here may be shared with
+// other files: see isa_avx512.cpp. Attention stays in float32.
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <immintrin.h>
+
+#include "kernels.hpp"
+
+namespace worldpm {
+namespace {
+#include "simd_avx512.hpp"
+
+#include "gemm.inc"
+#include "rows.inc"
+
+// Words are pairs of bfloat16 along k; panels are [k / 2][32] words.
+struct PairDot {
+    static constexpr int group = 14;
+    static constexpr int columns = 2 * Vec::width;
+    static constexpr int k_per_line = 2 * line_words;
+    static constexpr int word_step = columns * sizeof(std::uint32_t);
+    static constexpr int panel_line_bytes = line_words * word_step;
+
+    static void load_panel(const char* b, Vec& b0, Vec& b1) {
+        b0 = load(reinterpret_cast<const float*>(b));
+        b1 = load(reinterpret_cast<const float*>(b) + Vec::width);
+    }
+    static Vec multiply_add(Vec a, Vec b, Vec c) {
+        return {_mm512_dpbf16_ps(c.v, (__m512bh)a.v, (__m512bh)b.v)};
+    }
+    static void put(char* panel, int k, int column, std::uint32_t bits) {
+        const std::uint16_t half = nearest_bfloat16(bits);
+        char* word = panel + static_cast<std::size_t>(k / 2) * word_step + column * 4;
+        std::memcpy(word + k % 2 * sizeof half, &half, sizeof half);
+    }
+    static void run(const char* a, std::size_t a_group_stride, int rows, const char* b, int lines,
+                    float* c, std::size_t c_stride, bool accumulate) {
+        gemm<PairDot>(a, a_group_stride, rows, b, lines, c, c_stride, accumulate);
+    }
+};
+
+struct PairOut {
+    static constexpr int k_per_line = 2 * line_words;
+    static void put(char* row, std::size_t stride, int column, Vec x) {
+        char* line = row + static_cast<std::size_t>(column / k_per_line) * stride;
+        store_bf16(reinterpret_cast<std::uint16_t*>(line) + column % k_per_line, x);
+    }
+};
+
+#include "attention.inc"
+#include "table.inc"
+}  // namespace
+
+const Kernels* avx512_bf16_kernels(Precision, Storage) {
+    static constexpr Kernels table =
+        make_table<PairDot, PairOut, FloatDot<Storage::float32, 14>, FloatOut>();
+    return &table;
+}
+
+}  // namespace worldpm
