@@ -84,15 +84,22 @@ struct BoundLayer {
         : layer(shape, weights, precision, storage, isa) {}
 };
 
+// From a mapping, or from an object with such attributes (a configuration).
 LayerShape shape_of(nb::handle shape) {
-    const auto number = [&](const char* name) { return nb::cast<int>(shape.attr(name)); };
+    const bool mapping = nb::isinstance<nb::dict>(shape);
+    const auto field = [&](const char* name) -> nb::object {
+        if (!mapping) return shape.attr(name);
+        if (!shape.contains(name)) fail("the shape has no " + std::string(name));
+        return shape[name];
+    };
+    const auto number = [&](const char* name) { return nb::cast<int>(field(name)); };
     return {number("hidden_size"),
             number("num_attention_heads"),
             number("num_key_value_heads"),
             number("head_dim"),
             number("intermediate_size"),
-            nb::cast<float>(shape.attr("rms_norm_eps")),
-            nb::cast<bool>(shape.attr("qk_norm"))};
+            nb::cast<float>(field("rms_norm_eps")),
+            nb::cast<bool>(field("qk_norm"))};
 }
 
 void bind_layer(nb::module_& m) {

@@ -67,7 +67,7 @@ class Layer:
 
     def __init__(
         self,
-        shape: LayerShape,
+        shape: LayerShape | Mapping[str, float],
         weights: Mapping[str, Weights],
         precision: Precision = "float32",
         isa: str | None = None,
