@@ -89,7 +89,7 @@ LayerShape shape_of(nb::handle shape) {
     const bool mapping = nb::isinstance<nb::dict>(shape);
     const auto field = [&](const char* name) -> nb::object {
         if (!mapping) return shape.attr(name);
-        if (!shape.contains(name)) fail("the shape has no " + std::string(name));
+        if (!nb::cast<nb::dict>(shape).contains(name)) fail("the shape has no " + std::string(name));
         return shape[name];
     };
     const auto number = [&](const char* name) { return nb::cast<int>(field(name)); };
