@@ -14,6 +14,7 @@ from worldpm.rows import (
     edges_of,
     parse_turns,
     read_comparisons,
+    set_name,
     split_shared,
 )
 from worldpm.schema import comparison_row
@@ -267,3 +268,20 @@ def test_an_edge_weighs_something(weight):
     row["better"] = [{"winner": 0, "loser": 1, "weight": weight}]
     with pytest.raises(DataError, match=r"FILE:12: better\[0\]: weight must be over 0"):
         read(row)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("a.jsonl", "a"), ("b.c.jsonl.gz", "b.c"), ("ai.x.com.parquet", "ai.x.com"), ("d.json", "d"),
+     ("ai.x.com", "ai.x.com"), (".jsonl", ".jsonl")],
+)  # fmt: skip
+def test_sets_are_called_by_their_files(tmp_path, file, name):
+    """Endings of row files go, other dots stay; comparisons without a source are given the name."""
+    path = tmp_path / file
+    assert set_name(path) == name
+    if file.endswith(("l", "m")):
+        path.write_bytes(orjson.dumps({"prompt": "?", "replies": ["a"]}))
+        assert [comparison.source for comparison in read_comparisons(path)] == [name]
+    path = tmp_path / "folder" / "ai.x.jsonl"
+    path.mkdir(parents=True)
+    assert set_name(path) == "ai.x.jsonl"

@@ -79,18 +79,31 @@ def split_shared(
     return first[:shared], first[shared:], second[shared:]
 
 
+def set_name(path: Path) -> str:
+    """What a set is called by its path: `ai.stackexchange.com` of that folder or `.jsonl.gz` file.
+
+    Only endings of files of rows go, since names of sites have dots of their own.
+    """
+    name = path.resolve().name
+    if path.is_dir():
+        return name
+    for ending in (".gz", ".jsonl", ".json", ".parquet"):
+        name = name.removesuffix(ending)
+    return name or path.name
+
+
 def read_comparisons(path: Path, source: str | None = None) -> Iterator[Comparison]:
     """Yield the comparisons of an artefact folder, a Parquet file or a JSON-lines file.
 
-    A row without an id is given its number, counted from 1. `source` defaults to the file's stem.
-    Raises DataError naming the file and row.
+    A row without an id is given its number, counted from 1. `source` defaults to
+    the file's `set_name`. Raises DataError naming the file and row.
     """
     from worldpm import store
 
     if path.is_dir():
         yield from store.read_artifact(path, Comparison)
         return
-    name = path.stem if source is None else source
+    name = set_name(path) if source is None else source
     if path.suffix == ".parquet" and store.is_own_parquet(path, Comparison):
         yield from store.read_parquet(path, Comparison)
         return

@@ -1,5 +1,7 @@
 """eval: suites and own comparisons -> accuracy beside the floors, kept as files."""
 
+import gzip
+
 import orjson
 import pytest
 
@@ -71,6 +73,60 @@ def test_suites(worldpm, suites, model, tmp_path):
     assert "longer %" in named.out
     names = {path.name for path in (tmp_path / "a").iterdir()}
     assert {"evalbiasbench.json", "evalbiasbench.scores.jsonl", "manifest.json"} <= names
+
+
+def test_own_set_called_like_a_suite(
+    worldpm, suites, pair_rows, data, model, tmp_path, monkeypatch
+):
+    """A user's own `llmbar` is read as comparisons and called own-llmbar; the suite stays one."""
+    monkeypatch.chdir(tmp_path)
+    data.rename("evalbiasbench")
+    command = ("eval", "evalbiasbench", "--model", model, "-q", "--json")
+    counts = worldpm("show", "evalbiasbench", "--json").json["manifest"]["counts"]
+    plain = worldpm(*command, "-o", "plain").json["evaluations"][0]
+    assert (plain["suite"], plain["num_comparisons"]) == ("own-evalbiasbench", counts["test"])
+    both = worldpm(*command, "./evalbiasbench", "--data", suites, "-o", "both").json["evaluations"]
+    assert [each["suite"] for each in both] == ["evalbiasbench", "own-evalbiasbench"]
+    assert [each["num_comparisons"] for each in both] == [6, counts["test"]]
+
+
+def test_a_suites_folder_that_is_near_is_explained(worldpm, suites, tmp_path, monkeypatch):
+    """Beside the suite's own folder, the name alone asks for --data and says how to mean a path."""
+    monkeypatch.chdir(suites)
+    result = worldpm("eval", "evalbiasbench", "-o", tmp_path / "out")
+    assert result.code == 1
+    assert "--data must say where its files are; comparisons of your own are called" in result.err
+    assert "./evalbiasbench" in result.err
+
+
+@pytest.mark.parametrize("form", ["folder", "jsonl", "jsonl.gz", "parquet"])
+def test_sites_keep_their_whole_name(worldpm, data, pair_rows, model, tmp_path, form):
+    """`ai.stackexchange.com` is not `ai`, whatever the set is read from."""
+    path = tmp_path / ("ai.stackexchange.com" + ("" if form == "folder" else f".{form}"))
+    if form == "folder":
+        data.rename(path)
+    elif form == "parquet":
+        (data / "test.parquet").rename(path)
+    else:
+        rows = b"\n".join(pair_rows.read_bytes().splitlines()[:4])
+        path.write_bytes(gzip.compress(rows) if form == "jsonl.gz" else rows)
+    out = tmp_path / "out"
+    result = worldpm("eval", path, "--model", model, "-o", out, "-q", "--json")
+    assert result.json["evaluations"][0]["suite"] == "ai.stackexchange.com"
+    assert (out / "ai.stackexchange.com.json").is_file()
+    shown = worldpm("show", out, "--json").json["evaluations"]
+    assert [each["suite"] for each in shown] == ["ai.stackexchange.com"]
+
+
+def test_nothing_to_measure(worldpm, tmp_path):
+    """Comparisons without any edge are refused before a model is loaded, and so are none at all."""
+    path = tmp_path / "own.jsonl"
+    for rows, count in ((b'{"prompt": "?", "replies": ["a", "b"]}', 1), (b"", 0)):
+        path.write_bytes(rows)
+        result = worldpm("eval", path, "--model", "none", "-o", tmp_path / "out")
+        assert (result.code, result.out) == (1, "")
+        assert f"{path}: none of its {count} comparisons says which reply is better" in result.err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

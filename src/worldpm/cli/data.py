@@ -182,7 +182,9 @@ def export(
 
 def _parts(source: Path) -> list[str]:
     if not source.is_dir():
-        return [source.name.split(".")[0]]
+        from worldpm.rows import set_name
+
+        return [set_name(source)]
     from worldpm.store import read_manifest
 
     return sorted(read_manifest(source).get("counts", {}))

@@ -10,7 +10,7 @@ OUT/NAME.json holds the evaluation, OUT/NAME.scores.jsonl every score, OUT/evalu
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -37,6 +37,13 @@ if TYPE_CHECKING:
     from worldpm.score import Scorer
 
 
+class _Set(NamedTuple):
+    """Where comparisons are read from, and whether as a suite, in its authors' layout."""
+
+    path: Path
+    suite: str | None
+
+
 def evaluate(
     suites: Annotated[
         list[str] | None,
@@ -57,12 +64,13 @@ def evaluate(
 ) -> None:
     """Accuracy and Bradley-Terry loss with 95 % intervals, beside length, style and chance."""
     chosen = _choose(suites or [], data)
-    check_output(out, list(chosen.values()), force=force)
+    paths = [each.path for each in chosen.values()]
+    check_output(out, paths, force=force)
     if dry_run:
         values = {"suites": list(chosen), "part": part, "model": model or "the embedded default"}
-        announce(list(chosen.values()), out, values, as_json=as_json)
+        announce(paths, out, values, as_json=as_json)
         return
-    sets = {name: _read(name, path, part) for name, path in chosen.items()}
+    sets = {name: _read(each, part) for name, each in chosen.items()}
     from worldpm.score import load
 
     scorer = load(model, dtype=dtype)
@@ -71,7 +79,7 @@ def evaluate(
         for name, comparisons in sets.items():
             evaluations.append(_evaluate(folder, name, comparisons, scorer, quiet=quiet))
         _draw(evaluations, folder, quiet=quiet)
-        _write_manifest(folder, chosen, evaluations, {"part": part, "dtype": dtype}, scorer)
+        _write_manifest(folder, paths, evaluations, {"part": part, "dtype": dtype}, scorer)
     if as_json:
         print_json({"output": str(out), "model": scorer.name, "evaluations": evaluations})
         return
@@ -80,13 +88,14 @@ def evaluate(
     stdout().print(evaluation_table(evaluations))
 
 
-def _choose(names: Sequence[str], data: Path | None) -> dict[str, Path]:
-    """Where each suite or set of the user's own is read from, by its name."""
+def _choose(names: Sequence[str], data: Path | None) -> dict[str, _Set]:
+    """The suites and the user's own sets, by the names that their results get."""
     from worldpm.evals.suites import SUITES
+    from worldpm.rows import set_name
 
     if not names:
         found = {name: _suite_folder(name, data) for name in SUITES if data is not None}
-        chosen = {name: folder for name, folder in found.items() if folder is not None}
+        chosen = {name: _Set(folder, name) for name, folder in found.items() if folder is not None}
         if not chosen:
             raise ConfigError(
                 f"no suite was named, and --data {data or ''} has none of {', '.join(SUITES)}; "
@@ -95,21 +104,35 @@ def _choose(names: Sequence[str], data: Path | None) -> dict[str, Path]:
         return chosen
     chosen = {}
     for name in names:
-        if name in SUITES:
+        path = Path(name)
+        # Without --data a suite has no files, so what is meant is the user's own of that name.
+        own = name not in SUITES or (data is None and _holds_comparisons(path))
+        if own and path.exists():
+            key, each = set_name(path), _Set(path, None)
+            if key in SUITES:
+                key = f"own-{key}"  # or the results would read as the suite's
+        elif own:
+            raise ConfigError(f"{name!r} is neither a path nor one of {', '.join(SUITES)}")
+        elif data is None:
+            raise ConfigError(
+                f"suite {name!r}: --data must say where its files are"
+                + (f"; comparisons of your own are called ./{name}" if path.exists() else "")
+            )
+        else:
             folder = _suite_folder(name, data) or (data if len(names) == 1 else None)
-            if data is None:
-                raise ConfigError(f"suite {name!r}: --data must say where its files are")
             if folder is None:
                 raise DataError(f"{data / name}: no such folder; {name} needs its authors' files")
-            key = name
-        elif Path(name).exists():
-            folder, key = Path(name), Path(name).resolve().name.split(".")[0]
-        else:
-            raise ConfigError(f"{name!r} is neither a path nor one of {', '.join(SUITES)}")
+            key, each = name, _Set(folder, name)
         if key in chosen:
             raise ConfigError(f"{key!r} is there twice; evaluate one of them by itself")
-        chosen[key] = folder
+        chosen[key] = each
     return chosen
+
+
+def _holds_comparisons(path: Path) -> bool:
+    from worldpm.store import MANIFEST
+
+    return path.is_file() or (path / MANIFEST).is_file()
 
 
 def _suite_folder(name: str, data: Path | None) -> Path | None:
@@ -122,16 +145,25 @@ def _suite_folder(name: str, data: Path | None) -> Path | None:
     return None
 
 
-def _read(name: str, path: Path, part: str) -> list[Comparison]:
-    from worldpm.evals.suites import SUITES, read_suite
+def _read(chosen: _Set, part: str) -> list[Comparison]:
+    """All of a set; DataError if nothing in it can be measured, before a model is loaded."""
+    from worldpm.evals.suites import read_suite
     from worldpm.rows import read_comparisons
     from worldpm.store import read_artifact
 
-    if name in SUITES:
-        return read_suite(name, path)
-    if path.is_dir():
-        return list(read_artifact(path, Comparison, part))
-    return list(read_comparisons(path))
+    path, suite = chosen
+    if suite is not None:
+        found = read_suite(suite, path)
+    elif path.is_dir():
+        found = list(read_artifact(path, Comparison, part))
+    else:
+        found = list(read_comparisons(path))
+    if not any(comparison.better for comparison in found):
+        raise DataError(
+            f"{path}: none of its {len(found):,} comparisons says which reply is better, so there "
+            "is nothing to measure; `worldpm score` scores them"
+        )
+    return found
 
 
 def _evaluate(
@@ -166,7 +198,7 @@ def _draw(evaluations: Sequence[dict[str, Any]], folder: Path, *, quiet: bool) -
 
 def _write_manifest(
     folder: Path,
-    chosen: dict[str, Path],
+    paths: Sequence[Path],
     evaluations: Sequence[dict[str, Any]],
     settings: dict[str, Any],
     scorer: "Scorer",
@@ -184,7 +216,7 @@ def _write_manifest(
         "command": ["worldpm", *sys.argv[1:]],
         "settings": {"model": scorer.name, **settings},
         "versions": versions("worldpm", "torch", "tokenizers", "numpy"),
-        "inputs": [{"path": path.name} for path in chosen.values()],
+        "inputs": [{"path": path.name} for path in paths],
         "counts": {each["suite"]: each["num_comparisons"] for each in evaluations},
         "dropped": {},
     }
