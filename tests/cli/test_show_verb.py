@@ -116,6 +116,50 @@ def test_evaluation_file(worldpm, evaluation_json, tmp_path):
     assert "not an evaluation" in result.err
 
 
+def test_scores(worldpm, pair_rows, model, tmp_path):
+    """What `score` wrote, and what `eval` keeps of every score: counts, range, the first rows."""
+    out, traced = tmp_path / "scores.jsonl", tmp_path / "traced.jsonl"
+    assert worldpm("score", pair_rows, "--model", model, "-o", out, "-q").code == 0
+    rows = [orjson.loads(line) for line in out.read_bytes().splitlines()]
+    values = [value for row in rows for value in row["scores"]]
+    found = worldpm("show", out, "--json", "--samples", "3").json
+    assert (found["kind"], found["rows"], found["replies"]) == ("scores", 40, 80)
+    assert found["tokens"] == sum(sum(row["num_tokens"]) for row in rows)
+    assert found["score"]["lowest"] == min(values)
+    assert found["score"]["highest"] == max(values)
+    assert found["score"]["mean"] == pytest.approx(sum(values) / 80)
+    assert found["samples"] == rows[:3]
+    text = worldpm("show", out).out
+    best = rows[0]["best"]
+    assert f"{rows[0]['scores'][best]:+.4f}*" in text
+    assert f"{rows[0]['scores'][1 - best]:+.4f}*" not in text
+    assert "p2: " not in text
+    one = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
+    single = worldpm("score", "--model", model, "--trace", "-q", stdin=orjson.dumps(one))
+    traced.write_text(single.out)
+    assert worldpm("show", traced, "--json").json["samples"] == [
+        {key: value for key, value in single.rows[0].items() if key != "traces"}
+    ]
+    kept = tmp_path / "kept.jsonl"
+    kept.write_bytes(b"\n".join(pair_rows.read_bytes().splitlines()[:5]))
+    worldpm("eval", kept, "--model", model, "-o", tmp_path / "e", "-q")
+    assert worldpm("show", tmp_path / "e" / "kept.scores.jsonl", "--json").json["rows"] == 5
+
+
+@pytest.mark.parametrize(
+    "row",
+    [b'{"id": "p", "prompt": "?", "replies": ["a"]}', b"[1]", b'{"scores": [1], "num_tokens": []}',
+     b'{"scores": ["a"], "num_tokens": [1]}', b'{"scores": [], "num_tokens": []}'],
+)  # fmt: skip
+def test_scores_joined_with_another_file(worldpm, tmp_path, row):
+    """A later row that is none of `score` is named by its line."""
+    path = tmp_path / "scores.jsonl"
+    path.write_bytes(b'{"id": 1, "score": 0.5, "num_tokens": 9}\n' + row)
+    result = worldpm("show", path)
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith(f"error: {path}:2: has no score")
+
+
 @pytest.mark.parametrize("name", ["none", "folder", "site.7z", "rows.jsonl"])
 def test_what_is_nothing_of_ours(worldpm, tmp_path, name):
     """A path that is missing or of no known kind is an error that says so."""
@@ -150,6 +194,10 @@ def test_run_under_way(worldpm, tmp_path):
     assert "step = 2" in out
     assert "step-00000002" in out
     assert "optim.lr = 0.5" in out
+    look = {"kind": "validation", "step": 2, "validation_by_source": {"hh": {"accuracy": 0.625}}}
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(look))
+    assert "validation_by_source.hh.accuracy = 0.625" in worldpm("show", run).out
 
 
 def test_model_fetch_dry_run(worldpm, monkeypatch, tmp_path, listing):

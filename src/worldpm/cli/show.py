@@ -2,8 +2,8 @@
 
     worldpm show threads    worldpm show data    worldpm show run    worldpm show checkpoint
 
-Reads folders of threads, comparisons and evaluations, files of comparisons or of one evaluation,
-runs, adapters and checkpoints. `--json` gives the same as one object.
+Reads folders of threads, comparisons and evaluations, files of comparisons, of scores or of one
+evaluation, runs, adapters and checkpoints. `--json` gives the same as one object.
 """
 
 from collections import Counter
@@ -22,7 +22,12 @@ SamplesOption = Annotated[int, typer.Option(min=0, help="Records to print.")]
 
 
 def show(
-    path: Annotated[Path, typer.Argument(help="Anything that worldpm reads or writes.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="Threads, comparisons, scores, an evaluation, a run, an adapter or a checkpoint."
+        ),
+    ],
     samples: SamplesOption = 2,
     as_json: JsonFlag = False,
 ) -> None:
@@ -139,6 +144,11 @@ def _show_file(path: Path, samples: int, as_json: bool) -> None:
     """A file of comparisons in any row form: how many, of how many replies and edges."""
     if path.suffix in {".7z", ".xml"}:
         raise DataError(f"{path}: a dump; read it with `worldpm forum stackexchange`")
+    from worldpm.cli.scored import holds_scores
+
+    if path.suffix != ".parquet" and holds_scores(path):
+        _show_scores(path, samples, as_json)
+        return
     records: Iterable[Any]
     records = _read_file(path)
     chosen = list(islice(records, samples))
@@ -158,6 +168,24 @@ def _show_file(path: Path, samples: int, as_json: bool) -> None:
     _line(f"{path}: {counts[kind]:,} {kind}, {show_bytes(size_bytes(path))}")
     _table("counts", +counts)
     _print_samples(chosen)
+
+
+def _show_scores(path: Path, samples: int, as_json: bool) -> None:
+    from worldpm.cli.scored import summarise
+
+    found = summarise(path, samples)
+    if as_json:
+        print_json({"path": str(path), "kind": "scores", **found})
+        return
+    _line(f"{path}: scores of {found['rows']:,} rows, {show_bytes(size_bytes(path))}")
+    _table("counts", {name: found[name] for name in ("rows", "replies", "tokens")})
+    _table("score", {name: f"{value:+9.4f}" for name, value in found["score"].items()})
+    for row in found["samples"]:
+        scores = row.get("scores", [row.get("score")])
+        shown = (
+            f"{value:+.4f}{'*' if i == row.get('best') else ''}" for i, value in enumerate(scores)
+        )
+        _line(f"  {row.get('id')}: {', '.join(shown)}")
 
 
 def _read_file(path: Path) -> Any:
@@ -187,7 +215,7 @@ def _show_run(path: Path, as_json: bool) -> None:
         return
     _line(f"{path}: a training run, {'finished' if done else 'not finished'}")
     for name, value in numbers.items():
-        for key, number in (value or {}).items():
+        for key, number in _flat(value or {}):
             if key != "kind":
                 _line(f"  last {name:<11} {key} = {number}")
     _line(f"  checkpoints      {', '.join(kept) or 'none'}")
