@@ -23,7 +23,9 @@ from torch import Tensor
 from worldpm.errors import ConfigError, DataError, WorldPMError
 from worldpm.model.allocator import keep_freed_memory
 from worldpm.model.batch import collate
+from worldpm.model.contract import check_contract
 from worldpm.model.engine import Resident, Runner
+from worldpm.model.hub import locate
 from worldpm.model.native import choose_engine
 from worldpm.model.weights import Weights
 from worldpm.records import Comparison, Conversation, Message, Score
@@ -202,7 +204,7 @@ def load(
     threads: int | None = None,
     truncate: bool = False,
 ) -> Scorer:
-    """Load a checkpoint folder, or with None the embedded default, as a `Scorer`.
+    """Load a checkpoint folder, a Hugging Face id, or with None the embedded default.
 
     `dtype` is "auto", "float32" or "bfloat16"; `engine` is "auto" (native where it is installed),
     "native" or "torch"; `threads` defaults to the processors at hand. Raises CheckpointError for a
@@ -211,19 +213,16 @@ def load(
     """
     if dtype not in DTYPES:
         raise ConfigError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
-    if model is None:
-        from worldpm.model.default import fetch
-
-        folder = fetch()
-    else:
-        folder = Path(model).expanduser()
+    found = locate(model)
     keep_freed_memory()
-    weights = Weights(folder)
+    weights = Weights(found.folder)
+    encoder = Encoder.from_folder(found.folder)
+    check_contract(found.folder, encoder)
     chosen = choose_engine(weights.config, dtype, engine, threads)
     return Scorer(
         Resident(weights, chosen),
-        Encoder.from_folder(folder),
-        folder.name,
+        encoder,
+        found.name,
         weights.config.max_position_embeddings,
         truncate=truncate,
     )

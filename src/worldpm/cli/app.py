@@ -26,8 +26,8 @@ FLOW = (
 )  # fmt: skip
 # What a light install lacks; asked for by a verb that runs a model.
 MODEL_EXTRA = {
-    "accelerate", "gguf", "jaxtyping", "jinja2", "safetensors", "tokenizers", "torch",
-    "transformers",
+    "accelerate", "gguf", "huggingface_hub", "jaxtyping", "jinja2", "safetensors", "tokenizers",
+    "torch", "transformers",
 }  # fmt: skip
 # What a user's paths and disk can cause.
 USER_ERRNOS = {

@@ -31,7 +31,12 @@ QuietFlag = Annotated[
 ]
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="A checkpoint folder; without it, the embedded default."),
+    typer.Option(
+        "--model",
+        "-m",
+        help="A checkpoint folder or Hugging Face id (org/name[@revision]); without it, the "
+        "embedded default.",
+    ),
 ]
 DtypeOption = Annotated[
     Dtype, typer.Option("--dtype", help="Precision of the products; auto is float32.")

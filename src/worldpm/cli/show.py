@@ -60,21 +60,21 @@ def print_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """An artefact's making, counts and drops, for people."""
     counts, dropped = manifest.get("counts", {}), manifest.get("dropped", {})
     total = sum(counts.values())
-    _line(f"{folder}: {total:,} {manifest.get('kind')}, {show_bytes(size_bytes(folder))}")
+    print_line(f"{folder}: {total:,} {manifest.get('kind')}, {show_bytes(size_bytes(folder))}")
     if manifest.get("created"):
         version = manifest.get("versions", {}).get("worldpm", "?")
-        _line(f"  made      {manifest['created']} by worldpm {version}")
-        _line(f"  command   {' '.join(map(str, manifest.get('command', [])))}")
+        print_line(f"  made      {manifest['created']} by worldpm {version}")
+        print_line(f"  command   {' '.join(map(str, manifest.get('command', [])))}")
     for file in manifest.get("inputs", []):
         size = f", {show_bytes(file['bytes'])}" if "bytes" in file else ""
-        _line(f"  read      {file['path']}{size}")
+        print_line(f"  read      {file['path']}{size}")
     for name, value in _flat(manifest.get("settings", {})):
-        _line(f"  setting   {name} = {value}")
+        print_line(f"  setting   {name} = {value}")
     _table("kept", counts)
     if dropped:
         _table("dropped", dropped)
     else:
-        _line("  dropped   nothing")
+        print_line("  dropped   nothing")
     for name in ("numbers", "sources", "subsets"):
         values = manifest.get(name) or {}
         flat = {
@@ -90,7 +90,7 @@ def print_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
 def print_checkpoint(found: Mapping[str, Any]) -> None:
     """What `inspect_model` found, for people."""
     shape = found["shape"]
-    _line(f"{found['folder']}: {', '.join(found['architectures']) or shape['model_type']}")
+    print_line(f"{found['folder']}: {', '.join(found['architectures']) or shape['model_type']}")
     dtypes = ", ".join(f"{count:,} in {name}" for name, count in found["dtypes"].items())
     rows = {
         "head": found["head"] or "none: a plain language model, which cannot score",
@@ -106,7 +106,7 @@ def print_checkpoint(found: Mapping[str, Any]) -> None:
     if found["ignored"]:
         rows["not read"] = ", ".join(found["ignored"])
     for name, value in rows.items():
-        _line(f"  {name:<24}{value}")
+        print_line(f"  {name:<24}{value}")
 
 
 def _contract(found: Mapping[str, Any] | None) -> str:
@@ -165,7 +165,7 @@ def _show_file(path: Path, samples: int, as_json: bool) -> None:
         plain = [_plain(each) for each in chosen]
         print_json({"path": str(path), "kind": kind, "counts": +counts, "samples": plain})
         return
-    _line(f"{path}: {counts[kind]:,} {kind}, {show_bytes(size_bytes(path))}")
+    print_line(f"{path}: {counts[kind]:,} {kind}, {show_bytes(size_bytes(path))}")
     _table("counts", +counts)
     _print_samples(chosen)
 
@@ -177,7 +177,7 @@ def _show_scores(path: Path, samples: int, as_json: bool) -> None:
     if as_json:
         print_json({"path": str(path), "kind": "scores", **found})
         return
-    _line(f"{path}: scores of {found['rows']:,} rows, {show_bytes(size_bytes(path))}")
+    print_line(f"{path}: scores of {found['rows']:,} rows, {show_bytes(size_bytes(path))}")
     _table("counts", {name: found[name] for name in ("rows", "replies", "tokens")})
     _table("score", {name: f"{value:+9.4f}" for name, value in found["score"].items()})
     for row in found["samples"]:
@@ -185,7 +185,7 @@ def _show_scores(path: Path, samples: int, as_json: bool) -> None:
         shown = (
             f"{value:+.4f}{'*' if i == row.get('best') else ''}" for i, value in enumerate(scores)
         )
-        _line(f"  {row.get('id')}: {', '.join(shown)}")
+        print_line(f"  {row.get('id')}: {', '.join(shown)}")
 
 
 def _read_file(path: Path) -> Any:
@@ -213,16 +213,16 @@ def _show_run(path: Path, as_json: bool) -> None:
         values = {**run, "last": numbers, "checkpoints": kept, "finished": done}
         print_json({"path": str(path), "kind": "run", **values})
         return
-    _line(f"{path}: a training run, {'finished' if done else 'not finished'}")
+    print_line(f"{path}: a training run, {'finished' if done else 'not finished'}")
     for name, value in numbers.items():
         for key, number in _flat(value or {}):
             if key != "kind":
-                _line(f"  last {name:<11} {key} = {number}")
-    _line(f"  checkpoints      {', '.join(kept) or 'none'}")
+                print_line(f"  last {name:<11} {key} = {number}")
+    print_line(f"  checkpoints      {', '.join(kept) or 'none'}")
     for key, value in _flat(run.get("recipe", {})):
-        _line(f"  recipe           {key} = {value}")
+        print_line(f"  recipe           {key} = {value}")
     if done:
-        _line(f"  next: worldpm score FILE --model {path / 'model'}")
+        print_line(f"  next: worldpm score FILE --model {path / 'model'}")
 
 
 def _show_adapter(path: Path, as_json: bool) -> None:
@@ -232,9 +232,9 @@ def _show_adapter(path: Path, as_json: bool) -> None:
     if as_json:
         print_json({"path": str(path), "kind": "adapter", "config": config})
         return
-    _line(f"{path}: an adapter, {show_bytes(size_bytes(path))}")
+    print_line(f"{path}: an adapter, {show_bytes(size_bytes(path))}")
     for key, value in config.items():
-        _line(f"  {key:<24}{value}")
+        print_line(f"  {key:<24}{value}")
 
 
 def _evaluation(path: Path) -> dict[str, Any]:
@@ -254,7 +254,7 @@ def _show_evaluations(found: Sequence[dict[str, Any]], path: Path, as_json: bool
     if as_json:
         print_json({"path": str(path), "kind": "evaluation", "evaluations": found})
         return
-    _line(f"{path}: an evaluation of {found[0].get('model', 'a model')}")
+    print_line(f"{path}: an evaluation of {found[0].get('model', 'a model')}")
     kinds = ("all", "class", "section", "subset", "style")
     stdout().print(evaluation_table(found, kinds))
 
@@ -277,31 +277,33 @@ def _print_samples(records: Sequence[Comparison | Thread]) -> None:
     from worldpm.report.ranking import one_line, preview, prompt_label, shorten
 
     for record in records:
-        _line("")
+        print_line("")
         if isinstance(record, Thread):
-            _line(f"  {record.source} {record.id}: {shorten(one_line(record.title), 70)}")
-            _line(f"    {record.url or 'no link'}, {record.license or 'no licence stated'}")
+            print_line(f"  {record.source} {record.id}: {shorten(one_line(record.title), 70)}")
+            print_line(f"    {record.url or 'no link'}, {record.license or 'no licence stated'}")
             for answer in record.answers:
                 text = shorten(one_line(answer.text), 60)
-                _line(f"    {answer.score:>5}{'*' if answer.accepted else ' '} {text}")
+                print_line(f"    {answer.score:>5}{'*' if answer.accepted else ' '} {text}")
             continue
         winners = {e.winner for e in record.better} - {e.loser for e in record.better}
         label = shorten(prompt_label(record), 60)
-        _line(f"  {record.source} {record.id}: {label} ({len(record.better)} edges)")
+        print_line(f"  {record.source} {record.id}: {label} ({len(record.better)} edges)")
         for index, reply in enumerate(record.replies):
-            _line(f"    {index}{'*' if index in winners else ' '} {shorten(preview(reply), 66)}")
+            print_line(
+                f"    {index}{'*' if index in winners else ' '} {shorten(preview(reply), 66)}"
+            )
 
 
 def _table(name: str, values: Mapping[str, Any]) -> None:
     width = max((len(str(key)) for key in values), default=0)
     for place, (key, value) in enumerate(values.items()):
         shown = f"{value:>9,}" if isinstance(value, int | float) else value
-        _line(f"  {name if place == 0 else '':<10}{key:<{width}}  {shown}")
+        print_line(f"  {name if place == 0 else '':<10}{key:<{width}}  {shown}")
     numbers = [value for value in values.values() if isinstance(value, int)]
     if name in {"kept", "dropped"} and len(numbers) > 1:
-        _line(f"  {'':<10}{'total':<{width}}  {sum(numbers):>9,}")
+        print_line(f"  {'':<10}{'total':<{width}}  {sum(numbers):>9,}")
 
 
-def _line(text: str) -> None:
+def print_line(text: str) -> None:
     """Print data on one line, without the control characters that a terminal would obey."""
     print("".join(c if c.isprintable() else " " for c in text))

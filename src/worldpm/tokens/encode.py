@@ -14,10 +14,10 @@ import re
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from worldpm.errors import CheckpointError, DataError
-from worldpm.records import Comparison, Conversation, Message, Role
+from worldpm.records import ROLES, Comparison, Conversation, Message
 from worldpm.tokens.template import ChatTemplate
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 MAX_CHARS = 4_000_000
 """Characters of one conversation's contents together; more is refused before any work."""
 
-_ROLES = frozenset(get_args(Role))
 _EMPTY_SYSTEM = Message("system", "")
 
 # Plain text with all that templates and tokenizers are known to trip over: quotes and backslashes
@@ -96,6 +95,10 @@ class Encoder:
         """
         return self.encode_batch([conversation])[0]
 
+    def control_id(self, text: str) -> int | None:
+        """The id of an added token, None if there is none of that text."""
+        return self._control.get(text)
+
     def token_text(self, token: int) -> str:
         """A token as the vocabulary writes it, for people."""
         added = next((text for text, i in self._control.items() if i == token), None)
@@ -153,8 +156,8 @@ class Encoder:
         num_chars = 0
         for i, message in enumerate(conversation):
             num_chars += len(message.content)
-            if message.role not in _ROLES:
-                known = ", ".join(sorted(_ROLES))
+            if message.role not in ROLES:
+                known = ", ".join(sorted(ROLES))
                 raise DataError(f"messages[{i}].role: {message.role!r} is none of {known}")
             try:
                 message.content.encode()
@@ -193,6 +196,8 @@ class Encoder:
             if messages[0]["role"] != "system":
                 messages.insert(0, {"role": "system", "content": ""})
             whole = self.template.render(messages)
+            if not whole:
+                raise CheckpointError(f"{where}: the chat template writes nothing")
             if self.encode(probe) != tokenizer.encode(whole, add_special_tokens=False).ids:
                 raise CheckpointError(
                     f"{where}: the template or tokenizer changes what it is given in a way that "
