@@ -58,6 +58,30 @@ def test_long_replies_are_left_out_and_counted(encoder):
     assert dropped == {"reply_over_max_tokens": 1}
 
 
+def test_conversations_too_long_to_encode_are_left_out(tmp_path):
+    """One that the encoder refuses is a counted drop like any long reply, and stops no run."""
+    encoder = Encoder.from_folder(tiny_tokenizer(tmp_path), max_chars=100)
+    row = comparison("x" * 98, "good", "x" * 99, "bad", better=((0, 1), (1, 3), (2, 0)))
+    (example,), dropped = examples_of(encoder, row, max_tokens=300)
+    assert dropped == {"conversation_too_long": 1}  # 98 and the two of the prompt are the limit
+    texts = [Message("assistant", text) for text in ("x" * 98, "good", "bad")]
+    assert example.tree.paths() == [encoder.encode((Message("user", "Hi"), t)) for t in texts]
+    assert (example.winners, example.losers) == ((0, 1), (1, 2))
+    alone, dropped = examples_of(encoder, comparison("x" * 200, "y" * 200))
+    assert (alone, dropped) == (
+        [],
+        {"conversation_too_long": 2, "no_edge_between_kept_replies": 1},
+    )
+    with pytest.raises(DataError, match="over the limit of 100"):
+        encoder.encode_replies(row)
+
+
+def test_what_cannot_be_encoded_names_the_comparison(encoder):
+    """A lone surrogate among thousands of rows is found by source and id."""
+    with pytest.raises(DataError, match=r"^toy 1: messages\[1\]\.content: lone surrogate"):
+        examples_of(encoder, comparison("a", "\ud800"))
+
+
 def test_a_limit_is_the_longest_that_stays(encoder):
     """A conversation of exactly max_tokens stays, one token more goes."""
     row = comparison("the cat saw red hills", "the cat saw red")

@@ -83,10 +83,13 @@ def make_examples(
     settings: DataSettings,
     dropped: Counter[str],
 ) -> Iterable[Example]:
-    """Encode comparisons one by one, counting in `dropped` the replies and comparisons left out."""
+    """Encode comparisons one by one, counting in `dropped` the replies and comparisons left out.
+
+    Raises DataError naming the comparison for what the encoder cannot read.
+    """
     for comparison in comparisons:
-        sequences = encoder.encode_replies(comparison)
-        kept = [i for i, ids in enumerate(sequences) if len(ids) <= settings.max_tokens]
+        sequences = _encoded(comparison, encoder, dropped)
+        kept = [i for i, ids in sequences.items() if len(ids) <= settings.max_tokens]
         if len(kept) < len(sequences):
             dropped["reply_over_max_tokens"] += len(sequences) - len(kept)
         place = {reply: index for index, reply in enumerate(kept)}
@@ -108,3 +111,19 @@ def make_examples(
             edge_weights=tuple(per_edge * edge.weight for edge in edges),
             pairs=pairs,
         )
+
+
+def _encoded(
+    comparison: Comparison, encoder: Encoder, dropped: Counter[str]
+) -> dict[int, list[int]]:
+    """Token ids by reply, without those that are too long for the encoder, which are counted."""
+    conversations = dict(enumerate(comparison.conversations()))
+    for reply, messages in list(conversations.items()):
+        if sum(len(message.content) for message in messages) > encoder.max_chars:
+            dropped["conversation_too_long"] += 1
+            del conversations[reply]
+    try:
+        sequences = encoder.encode_batch(list(conversations.values()))
+    except DataError as error:
+        raise DataError(f"{comparison.source} {comparison.id}: {error}") from None
+    return dict(zip(conversations, sequences, strict=True))
