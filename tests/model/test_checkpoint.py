@@ -230,6 +230,17 @@ def test_written_models_score_the_same_in_transformers(layout, tokenizer, tmp_pa
     assert max(abs(a - b) for a, b in zip(trapped.tolist(), expected, strict=True)) > 1e-2
 
 
+def test_transformers_leaves_out_the_bias_of_a_head(folder, tokenizer, tmp_path):
+    """A written linear head's bias is ours alone: their scores lack it, all by the same amount."""
+    rewrite(folder, lambda state: state.update({"score.bias": torch.tensor([0.75])}))
+    model = read_model(folder)
+    write_model(model, tmp_path / "written", tokenizer, dtype=torch.float32)
+    again = scores(read_model(tmp_path / "written"))
+    assert again == scores(model)
+    theirs = [Oracle(tmp_path / "written").score(sequence) for sequence in SEQUENCES]
+    assert theirs == pytest.approx([score - 0.75 for score in again], abs=1e-5)
+
+
 def test_write_and_read_back(tokenizer, tmp_path):
     """A written model is read back to the same bits, its tokenizer and template beside it."""
     model = read_model(write_layout(tmp_path / "m", "Qwen2ForRewardModel", seed=3))

@@ -200,7 +200,9 @@ def write_model(
 
     config.json comes last: with it the folder is complete. The pad token becomes one that no
     conversation holds, in the config and in the tokenizer: `*ForSequenceClassification` reads the
-    score at the rightmost token that is not the pad (transformers #35911).
+    score at the rightmost token that is not the pad (transformers #35911). A linear head's
+    `score.bias` is written where the model has one; transformers leaves it out, so that all scores
+    there lack that constant and their differences are the same.
     """
     architecture = architecture_of(model)
     tensors = {name: t.detach().to(dtype).contiguous() for name, t in model.state_dict().items()}
