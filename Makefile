@@ -39,11 +39,19 @@ $(VENV)/.stamp-model: pyproject.toml
 	$(PIP) install --quiet --editable '.[model,plots]'
 	@touch $@
 
-$(VENV)/.stamp-dev: $(VENV)/.stamp-model
+# The native kernels are optional: without a C++ compiler, or where they do not build, torch computes.
+$(VENV)/.stamp-kernels: $(VENV)/.stamp-model $(wildcard kernels/pyproject.toml kernels/CMakeLists.txt kernels/cpp/*)
+	@if command -v c++ >/dev/null; then \
+	echo "building worldpm-kernels (about a minute, once)" >&2; \
+	$(PIP) install --quiet ./kernels || echo "they did not build; torch will compute" >&2; \
+	else echo "no C++ compiler: torch will compute, more slowly" >&2; fi
+	@touch $@
+
+$(VENV)/.stamp-dev: $(VENV)/.stamp-kernels
 	$(PIP) install --quiet --group dev
 	@touch $@
 
-demo: $(VENV)/.stamp-model
+demo: $(VENV)/.stamp-kernels
 	@$(BIN)/worldpm model fetch
 	@$(BIN)/python examples/demo.py
 	@echo
@@ -65,7 +73,7 @@ check: $(VENV)/.stamp-dev
 verify: $(VENV)/.stamp-dev
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES)
 
-bench: $(VENV)/.stamp-model
+bench: $(VENV)/.stamp-kernels
 	@for script in $(BENCH); do \
 	echo "$$script" >&2; $(BIN)/python "$$script" $(ARGS) || exit 1; done
 
@@ -77,4 +85,4 @@ format: $(VENV)/.stamp-dev
 	$(BIN)/ruff check --fix $(SOURCES)
 
 clean:
-	rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist demo kernels/build .mypy_cache .pytest_cache .ruff_cache .hypothesis
