@@ -3,6 +3,7 @@
 # make check    what a change must pass: format, lint, types, documents current, tests
 # make verify   everything, the slow proofs included
 # make bench    the benchmarks; ARGS='...' hands them what they ask for, BENCH=FILE picks one
+# make bench-score   the scorer beside its peers, in one run; ARGS='--data WORK -o OUT.json'
 # make docs     write docs/reference from the code
 # make format   put the sources into our format
 # make clean    remove what the targets made, .venv too
@@ -25,7 +26,7 @@ PYTHON ?= $(shell $(find_python))
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test check verify bench docs format clean
+.PHONY: demo test check verify bench bench-score docs format clean
 .DEFAULT_GOAL := demo
 
 # The stamps make a second run install nothing.
@@ -76,6 +77,9 @@ verify: $(VENV)/.stamp-dev
 bench: $(VENV)/.stamp-kernels
 	@for script in $(BENCH); do \
 	echo "$$script" >&2; $(BIN)/python "$$script" $(ARGS) || exit 1; done
+
+bench-score: $(VENV)/.stamp-kernels
+	$(BIN)/python benchmarks/score.py $(ARGS)
 
 docs: $(VENV)/.stamp-model
 	$(BIN)/python docs/build_reference.py
