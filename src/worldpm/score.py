@@ -24,8 +24,9 @@ from worldpm.errors import ConfigError, DataError, WorldPMError
 from worldpm.model.allocator import keep_freed_memory
 from worldpm.model.batch import collate
 from worldpm.model.contract import check_contract
-from worldpm.model.engine import Resident, Runner
+from worldpm.model.engine import Engine, Resident, Runner
 from worldpm.model.hub import locate
+from worldpm.model.int8 import Int8Engine
 from worldpm.model.native import choose_engine
 from worldpm.model.weights import Weights
 from worldpm.records import Comparison, Conversation, Message, Score
@@ -35,7 +36,7 @@ from worldpm.tokens.encode import Encoder
 from worldpm.tokens.pack import pack
 from worldpm.tokens.tree import TokenTree, build_tree, split_sequences
 
-DTYPES = ("auto", "float32", "bfloat16")
+DTYPES = ("auto", "float32", "bfloat16", "int8")
 BATCH_TOKENS = 4096
 TREE_TOKENS = 16_384  # replies to one prompt beyond this go to another tree, its prompt again
 CHUNK_COMPARISONS = 256
@@ -206,10 +207,11 @@ def load(
 ) -> Scorer:
     """Load a checkpoint folder, a Hugging Face id, or with None the embedded default.
 
-    `dtype` is "auto", "float32" or "bfloat16"; `engine` is "auto" (native where it is installed),
-    "native" or "torch"; `threads` defaults to the processors at hand. Raises CheckpointError for a
-    folder that is not a complete checkpoint of a supported shape, ConfigError for a dtype or engine
-    that is unknown or not to be had.
+    `dtype` is "auto", "float32", "bfloat16" or "int8" (weights alone, by torch, a quarter of the
+    memory, to be judged on comparisons of one's own first: `worldpm.evals.gate`); `engine` is
+    "auto" (native where it is installed), "native" or "torch"; `threads` defaults to the processors
+    at hand. Raises CheckpointError for a folder that is not a complete checkpoint of a supported
+    shape, ConfigError for a dtype or engine that is unknown or not to be had.
     """
     if dtype not in DTYPES:
         raise ConfigError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
@@ -218,7 +220,13 @@ def load(
     weights = Weights(found.folder)
     encoder = Encoder.from_folder(found.folder)
     check_contract(found.folder, encoder)
-    chosen = choose_engine(weights.config, dtype, engine, threads)
+    if dtype == "int8":
+        if engine == "native":
+            raise ConfigError("the native engine has no int8; use --engine torch")
+        choose_engine(weights.config, "float32", "torch", threads)  # sets the threads
+        chosen: Engine = Int8Engine(weights.config)
+    else:
+        chosen = choose_engine(weights.config, dtype, engine, threads)
     return Scorer(
         Resident(weights, chosen),
         encoder,

@@ -15,13 +15,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
 from worldpm.cli.common import (
     DryRunFlag,
-    DtypeOption,
     EngineOption,
     ForceFlag,
     JsonFlag,
@@ -36,6 +35,7 @@ from worldpm.cli.common import (
     resumable_file,
     say,
 )
+from worldpm.cli.gating import check_gate, load_gated
 from worldpm.errors import DataError
 from worldpm.records import Comparison, Score
 
@@ -59,7 +59,14 @@ def score(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write the rows there, not to stdout.")
     ] = None,
-    dtype: DtypeOption = "auto",
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "int8"],
+        typer.Option("--dtype", help="Precision of the products; int8 needs --gate."),
+    ] = "auto",
+    gate: Annotated[
+        Path | None,
+        typer.Option("--gate", help="Comparisons of yours on which int8 must not change sides."),
+    ] = None,
     engine: EngineOption = "auto",
     threads: ThreadsOption = None,
     truncate: Annotated[
@@ -83,6 +90,7 @@ def score(
     """Conversations or comparisons -> scores in log-odds units, one JSON line a row, in order."""
     inputs = [] if source == STDIN else [Path(source)]
     check_inputs(inputs)
+    check_gate(dtype, engine, gate)
     if out is not None:
         check_output(out, inputs, force=force)
     elif resume:
@@ -97,7 +105,10 @@ def score(
     total = sum(1 for _ in _requests(source)) if twice else None
     from worldpm.score import load
 
-    scorer = load(model, dtype=dtype, engine=engine, threads=threads, truncate=truncate)
+    if gate is None:
+        scorer = load(model, dtype=dtype, engine=engine, threads=threads, truncate=truncate)
+    else:
+        scorer = load_gated(model, gate, threads=threads, truncate=truncate, quiet=quiet)
     if verbose:
         say(scorer.describe())
     if source == STDIN and sys.stdin.isatty():
