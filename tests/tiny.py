@@ -1,13 +1,23 @@
-"""A tiny base with a tokenizer of its own, and a preference that it can learn in seconds."""
+"""Tiny checkpoints with a tokenizer of their own, and a preference to learn in seconds.
+
+`tiny_base` is a model of transformers for runs of training, `small_model` one of ours, smaller and
+made in milliseconds, for tests of whole verbs.
+"""
 
 import json
 import random
 from pathlib import Path
 
 import orjson
+import torch
 from checkpoints import write_layout
+from safetensors.torch import load_file, save_file
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from worldpm.config import load_settings
+from worldpm.model.checkpoint import write_model
+from worldpm.model.config import parse_config
+from worldpm.model.decoder import PreferenceModel, linear_head
 from worldpm.records import Comparison, Edge, Message
 from worldpm.store import ArtifactWriter
 from worldpm.tokens.template import WORLDPM_TEMPLATE
@@ -16,17 +26,30 @@ from worldpm.train.recipe import Recipe
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|reserved|>")
 TEXT = "the cat saw red hills and green boats near old towns while rain fell"
 WORDS = TEXT.split()
+SMALL = {
+    "model_type": "llama",
+    "vocab_size": 260,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+}
 
 
-def tiny_tokenizer(folder: Path) -> Path:
-    """Byte-level BPE of 320 entries with ChatML's tokens and the WorldPM template."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+def tiny_tokenizer(folder: Path, *, merges: bool = True) -> Path:
+    """Byte-level BPE with ChatML's tokens and the WorldPM template; without merges, a token a byte.
 
+    It has 320 entries at most, or 260.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=316, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=316 if merges else 256,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator([f"{TEXT} user assistant system good"] * 3, trainer)
     tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in CONTROL])
@@ -49,12 +72,31 @@ def tiny_base(folder: Path, *, layers: int = 2, head: bool = False) -> Path:
     write_layout(folder, "LlamaForSequenceClassification", seed=1, num_hidden_layers=layers,
                  rms_norm_eps=1e-5, attention_bias=False, mlp_bias=False)  # fmt: skip
     if not head:
-        from safetensors.torch import load_file, save_file
-
         state = load_file(folder / "model.safetensors")
         state["lm_head.weight"] = state["model.embed_tokens.weight"].clone()
         del state["score.weight"]
         save_file(state, folder / "model.safetensors")
+    return folder
+
+
+def small_model(folder, *, head=True, seed=0):
+    """A complete checkpoint; with `head=False` a base, as a language model is before training."""
+    source = tiny_tokenizer(folder.with_name(f"{folder.name}-tokenizer"), merges=False)
+    config = parse_config(SMALL, "tiny")
+    model = PreferenceModel(config, linear_head(config.hidden_size))
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            parameter.copy_(1 + 0.5 * noise if "norm" in name else 0.5 * noise)
+    write_model(model, folder, source, dtype=torch.float32)
+    if not head:
+        (folder / "worldpm.json").unlink()
+        path = folder / "model.safetensors"
+        state = {n: t for n, t in load_file(path).items() if not n.startswith("score.")}
+        save_file(state, path, metadata={"format": "pt"})
+        raw = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**raw, "architectures": ["Llama"]}))
     return folder
 
 

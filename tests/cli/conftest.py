@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import orjson
 import pytest
 from dumps import SITE, write_7z
-from small_model import small_model
+from tiny import small_model
 
 from worldpm.cli.app import main
 

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from small_model import small_model
+from tiny import small_model
 
 from worldpm.errors import CheckpointError, WorldPMError
 from worldpm.model import default

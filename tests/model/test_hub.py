@@ -10,7 +10,7 @@ import sys
 import huggingface_hub
 import pytest
 from huggingface_hub import errors
-from small_model import small_model
+from tiny import small_model
 
 from worldpm.errors import CheckpointError
 from worldpm.model.hub import HUB_ID, locate
