@@ -11,6 +11,7 @@ from worldpm.errors import DataError
 from worldpm.records import Comparison, Edge, Message
 from worldpm.rows import (
     comparison_from_row,
+    cut_turns,
     edges_of,
     parse_turns,
     read_comparisons,
@@ -285,3 +286,14 @@ def test_sets_are_called_by_their_files(tmp_path, file, name):
     path = tmp_path / "folder" / "ai.x.jsonl"
     path.mkdir(parents=True)
     assert set_name(path) == "ai.x.jsonl"
+
+
+def test_turns_are_cut_as_they_stand():
+    """White space and what stands before stay; a mark inside a line is none."""
+    text = "Note.\n\nHuman:  a\nHuman: b \n\nAssistant:c\n\nHuman:"
+    turns = (Message("user", "  a\nHuman: b "), Message("assistant", "c"), Message("user", ""))
+    assert cut_turns(text) == ("Note.", turns)
+    assert parse_turns(text) == ()
+    stripped = tuple(Message(turn.role, turn.content.strip()) for turn in turns)
+    assert parse_turns(text.removeprefix("Note.")) == stripped
+    assert cut_turns("none") == ("none", ())

@@ -58,13 +58,18 @@ def edges_of(scores: Sequence[float], min_margin: float = 0.0) -> tuple[Edge, ..
 
 def parse_turns(text: str) -> Conversation:
     """The turns of a `\\n\\nHuman: ...\\n\\nAssistant: ...` string; () if it does not begin so."""
-    marks = list(_TURN.finditer(text))
-    if not marks or text[: marks[0].start()].strip():
+    before, turns = cut_turns(text)
+    if before.strip():
         return ()
-    ends = [mark.start() for mark in marks[1:]] + [len(text)]
-    return tuple(
-        Message("user" if mark[1] == "Human" else "assistant", text[mark.end() : end].strip())
-        for mark, end in zip(marks, ends, strict=True)
+    return tuple(Message(turn.role, turn.content.strip()) for turn in turns)
+
+
+def cut_turns(text: str) -> tuple[str, Conversation]:
+    """(what stands before the first `Human:` or `Assistant:`, the turns with their white space)."""
+    before, *pieces = _TURN.split(text)
+    return before, tuple(
+        Message("user" if speaker == "Human" else "assistant", words)
+        for speaker, words in zip(pieces[::2], pieces[1::2], strict=True)
     )
 
 

@@ -32,6 +32,7 @@ from worldpm.evals.rows import (
     read_rows,
 )
 from worldpm.records import Comparison, Conversation, Edge, Message
+from worldpm.rows import cut_turns
 from worldpm.store import read_json_lines
 
 Suite = Callable[[Path], Iterator[Comparison]]
@@ -232,7 +233,6 @@ _JUDGE_PROMPT = re.compile(
     r"###Response to evaluate:\n(?P<reply>.*?)\n\n###Score Rubrics:\n",
     re.DOTALL,
 )
-_TURN = re.compile(r"\n\n(Human|Assistant): *")
 
 
 def hhh(folder: Path) -> Iterator[Comparison]:
@@ -263,13 +263,12 @@ def hhh(folder: Path) -> Iterator[Comparison]:
 
 
 def _dialogue(text: str, where: str) -> Conversation:
-    first, *rest = _TURN.split(text)
-    messages = [Message("user", first)]
-    for speaker, words in zip(rest[::2], rest[1::2], strict=True):
-        role: Literal["user", "assistant"] = "user" if speaker == "Human" else "assistant"
-        if role == messages[-1].role:
-            raise DataError(f"{where}: two turns in a row by the {role}")
-        messages.append(Message(role, words))
+    _, (first, *rest) = cut_turns(f"\n\nHuman:{text}")
+    messages = [first]
+    for turn in rest:
+        if turn.role == messages[-1].role:
+            raise DataError(f"{where}: two turns in a row by the {turn.role}")
+        messages.append(Message(turn.role, turn.content.lstrip(" ")))
     if messages[-1].role != "user":
         raise DataError(f"{where}: the instruction ends in the assistant's turn")
     return tuple(messages)
