@@ -28,6 +28,7 @@ bool has_type(const Array& array) {
 
 void check_layout(const Array& array, const std::string& name) {
     if (array.device_type() != nb::device::cpu::value) fail(name + " is not in main memory");
+    if (array.size() == 0) return;
     std::int64_t expected = 1;
     for (std::size_t i = array.ndim(); i-- > 0; expected *= array.shape(i))
         if (array.shape(i) > 1 && array.stride(i) != expected)
