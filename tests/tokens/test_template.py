@@ -128,7 +128,7 @@ def test_unusable_templates(tmp_path, config, words):
 def test_broken_files(tmp_path):
     """A file that is not JSON, or not UTF-8, is named."""
     (tmp_path / "tokenizer_config.json").write_text("{")
-    with pytest.raises(CheckpointError, match=r"tokenizer_config\.json: cannot be read"):
+    with pytest.raises(CheckpointError, match=r"tokenizer_config\.json: not valid JSON"):
         ChatTemplate.from_folder(tmp_path)
     write(tmp_path, {})
     (tmp_path / "chat_template.jinja").write_bytes(b"\xff")

@@ -225,7 +225,7 @@ def _write_manifest(
 
 def read_evaluations(folder: Path, names: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The evaluations that an artefact of this verb holds."""
-    from worldpm.evals.rows import load_json
+    from worldpm.jsonfiles import read_object
 
     for name in names:
-        yield load_json(folder / f"{name}.json")
+        yield read_object(folder / f"{name}.json")

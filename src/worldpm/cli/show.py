@@ -198,10 +198,10 @@ def _read_file(path: Path) -> Any:
 
 
 def _show_run(path: Path, as_json: bool) -> None:
-    from worldpm.evals.rows import load_json
+    from worldpm.jsonfiles import read_object
     from worldpm.store import read_json_lines
 
-    run = load_json(path / "run.json")
+    run = read_object(path / "run.json")
     metrics = path / "metrics.jsonl"
     last: dict[str, Mapping[str, Any]] = {}
     for _, line in read_json_lines(metrics) if metrics.is_file() else ():
@@ -226,9 +226,9 @@ def _show_run(path: Path, as_json: bool) -> None:
 
 
 def _show_adapter(path: Path, as_json: bool) -> None:
-    from worldpm.evals.rows import load_json
+    from worldpm.jsonfiles import read_object
 
-    config = load_json(path / "adapter_config.json")
+    config = read_object(path / "adapter_config.json")
     if as_json:
         print_json({"path": str(path), "kind": "adapter", "config": config})
         return
@@ -238,12 +238,9 @@ def _show_adapter(path: Path, as_json: bool) -> None:
 
 
 def _evaluation(path: Path) -> dict[str, Any]:
-    from worldpm.evals.rows import load_json
+    from worldpm.jsonfiles import read_object
 
-    found = load_json(path)
-    if not isinstance(found, dict):
-        raise DataError(f"{path}: not an evaluation; rows of comparisons are read as JSON lines")
-    return found
+    return read_object(path, advice="rows of comparisons are read as JSON lines, named *.jsonl")
 
 
 def _show_evaluations(found: Sequence[dict[str, Any]], path: Path, as_json: bool) -> None:

@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
 from jinja2 import TemplateError, nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from worldpm.errors import CheckpointError
+from worldpm.jsonfiles import read_object
 
 MAX_TEMPLATE_BYTES = 64 * 1024
 """Longest template accepted; released ones stay under 10 KB."""
@@ -203,12 +203,4 @@ def _special_tokens(*sources: Mapping[str, Any]) -> dict[str, str]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     """A JSON object, or {} if there is no such file."""
-    if not path.is_file():
-        return {}
-    try:
-        value = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: holds a {type(value).__name__}, not a JSON object")
-    return value
+    return read_object(path, CheckpointError) if path.is_file() else {}
