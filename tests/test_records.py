@@ -24,6 +24,14 @@ def test_answers_reply_to_the_question_itself():
     assert THREAD.answers == (ANSWER,)
 
 
+def test_a_chain_is_answered_where_it_ends():
+    """With two prompt posts the answers are those of the second; the question stays the first."""
+    chain = dataclasses.replace(THREAD, num_prompt_posts=2)
+    assert (chain.question, chain.prompt) == (QUESTION, (QUESTION, ANSWER))
+    assert chain.answers == (COMMENT,)
+    assert THREAD.prompt == (QUESTION,)
+
+
 def test_conversations_are_prompt_plus_reply():
     """K replies make K whole conversations, in order."""
     ask, yes, no = Message("user", "?"), Message("assistant", "y"), Message("assistant", "n")

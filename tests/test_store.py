@@ -4,6 +4,7 @@ import gzip
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import orjson
 import pyarrow as pa
@@ -40,17 +41,49 @@ ONE = Comparison(
 POST = Post("1", None, "me", "2016", "text", -3, True, "http://u", 1, 4)
 THREAD = Thread("1", "s", "t", ("a", "b"), (POST, Post("2", "1", None, None, "", 0)), None, "CC")
 
+CHAIN = replace(THREAD, num_prompt_posts=2)
+
 
 def writer(folder, record_type=Comparison, **more):
     return ArtifactWriter(folder, record_type, kind="k", settings={"a": 1}, **more)
 
 
-@pytest.mark.parametrize("record", [ONE, THREAD])
+@pytest.mark.parametrize("record", [ONE, THREAD, CHAIN])
 def test_records_come_back_as_they_were(tmp_path, record):
     """Every field survives: None, empty text, CRLF, Chinese, margins, weights, meta."""
     with writer(tmp_path / "out", type(record)) as out:
         out.add("part", record)
     assert list(read_artifact(tmp_path / "out", type(record))) == [record]
+
+
+def test_threads_of_before_there_were_chains_are_read(tmp_path):
+    """Without the column the prompt is the question; a number beyond the posts is refused."""
+    with writer(tmp_path / "out", Thread) as out:
+        out.add("part", THREAD)
+    path = tmp_path / "out" / "part.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.drop_columns("num_prompt_posts"), path)
+    assert is_own_parquet(path, Thread)
+    assert list(read_artifact(tmp_path / "out", Thread)) == [THREAD]
+    for wrong in (0, 3):
+        column = table.schema.get_field_index("num_prompt_posts")
+        pq.write_table(table.set_column(column, "num_prompt_posts", pa.array([wrong])), path)
+        with pytest.raises(DataError, match=f"num_prompt_posts is {wrong} of 2"):
+            list(read_artifact(tmp_path / "out", Thread))
+
+
+def test_a_folder_is_one_input(tmp_path):
+    """Its bytes and its hash are those of all its files; names and contents change the hash."""
+    folder, hashes = tmp_path / "topics", set()
+    (folder / "a").mkdir(parents=True)
+    for name, data in (("a/1.json", b"one"), ("2.json", b"two"), ("2.json", b"six")):
+        (folder / name).write_bytes(data)
+        with writer(tmp_path / "out", force=True) as out:
+            out.input(folder)
+        (entry,) = read_manifest(tmp_path / "out")["inputs"]
+        assert (entry["path"], entry["bytes"]) == ("topics", 3 if name == "a/1.json" else 6)
+        hashes.add(entry["sha256"])
+    assert len(hashes) == 3
 
 
 _text = st.text(st.characters(codec="utf-8"), max_size=12)

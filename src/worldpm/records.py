@@ -58,7 +58,12 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """A question (`posts[0]`) and its answers, with what attribution needs."""
+    """A question (`posts[0]`) and its answers, with what attribution needs.
+
+    The first `num_prompt_posts` posts are the prompt, each a reply to the one before it; the
+    answers reply to the last of them. That is the question alone, except where replies to a reply
+    are compared.
+    """
 
     id: str
     source: str
@@ -67,6 +72,7 @@ class Thread:
     posts: tuple[Post, ...]
     url: str | None
     license: str | None
+    num_prompt_posts: int = 1
 
     @property
     def question(self) -> Post:
@@ -74,9 +80,15 @@ class Thread:
         return self.posts[0]
 
     @property
+    def prompt(self) -> tuple[Post, ...]:
+        """The chain of posts that the answers reply to, the question first."""
+        return self.posts[: self.num_prompt_posts]
+
+    @property
     def answers(self) -> tuple[Post, ...]:
-        """The posts that reply to the question itself."""
-        return tuple(post for post in self.posts[1:] if post.parent == self.posts[0].id)
+        """The posts that reply to the last post of the prompt itself."""
+        asked = self.posts[self.num_prompt_posts - 1].id
+        return tuple(post for post in self.posts[self.num_prompt_posts :] if post.parent == asked)
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,8 +64,14 @@ SCHEMAS: dict[type, pa.Schema] = {
             ),
             ("url", pa.string()),
             ("license", pa.string()),
+            ("num_prompt_posts", pa.int32()),
         ]
     ),
+}
+REQUIRED: dict[type, frozenset[str]] = {
+    Comparison: frozenset(SCHEMAS[Comparison].names),
+    # Threads of before there were chains: their prompt is the question.
+    Thread: frozenset(SCHEMAS[Thread].names) - {"num_prompt_posts"},
 }
 
 
@@ -112,6 +118,7 @@ def to_row(record: Comparison | Thread) -> dict[str, Any]:
         "posts": [{name: getattr(p, name) for name in Post.__slots__} for p in record.posts],
         "url": record.url,
         "license": record.license,
+        "num_prompt_posts": record.num_prompt_posts,
     }
 
 
@@ -140,7 +147,7 @@ def _comparison(row: Mapping[str, Any]) -> Comparison:
 
 
 def _thread(row: Mapping[str, Any]) -> Thread:
-    return Thread(
+    found = Thread(
         id=row["id"],
         source=row["source"],
         title=row["title"],
@@ -148,7 +155,11 @@ def _thread(row: Mapping[str, Any]) -> Thread:
         posts=tuple(Post(**post) for post in row["posts"]),
         url=row["url"],
         license=row["license"],
+        num_prompt_posts=row.get("num_prompt_posts", 1),
     )
+    if not 1 <= found.num_prompt_posts <= len(found.posts):
+        raise ValueError(f"num_prompt_posts is {found.num_prompt_posts} of {len(found.posts)}")
+    return found
 
 
 # ValueError, TypeError or KeyError says what is wrong with a row that others have changed.

@@ -18,7 +18,7 @@ import shutil
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, cast
@@ -29,17 +29,25 @@ import pyarrow.parquet as pq
 
 from worldpm.errors import DataError, OutputExistsError, WorldPMError
 from worldpm.records import Comparison, Thread
-from worldpm.schema import READERS, SCHEMAS, to_row
+from worldpm.schema import READERS, REQUIRED, SCHEMAS, to_row
 
 FORMAT = "worldpm/1"
 ROWS_PER_GROUP = 1000
 MANIFEST = "manifest.json"
+# What the bytes of an artefact depend on.
+_PACKAGES = ("worldpm", "pyarrow", "lxml", "py7zr", "backports.zstd", "orjson", "html-to-markdown")
 
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _folder_sha256(folder: Path, files: Sequence[Path]) -> str:
+    """SHA-256 of the lines that `sha256sum` prints for the files, by their paths in the folder."""
+    lines = (f"{file_sha256(each)}  {each.relative_to(folder).as_posix()}\n" for each in files)
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -111,10 +119,13 @@ class ArtifactWriter:
             shutil.rmtree(self._partial, ignore_errors=True)
 
     def input(self, path: Path) -> None:
-        """Record an input file with its size and hash."""
-        self._inputs.append(
-            {"path": path.name, "bytes": path.stat().st_size, "sha256": file_sha256(path)}
+        """Record an input with its size and hash: a file, or a folder's files as a whole."""
+        files = (
+            [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
         )
+        sha256 = file_sha256(path) if path.is_file() else _folder_sha256(path, files)
+        size = sum(each.stat().st_size for each in files)
+        self._inputs.append({"path": path.name, "bytes": size, "sha256": sha256})
 
     def add(self, part: str, record: Comparison | Thread) -> None:
         """Append a record to the part file `part`.parquet."""
@@ -145,7 +156,7 @@ class ArtifactWriter:
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "command": ["worldpm", *sys.argv[1:]],
             "settings": self.settings,
-            "versions": versions("worldpm", "pyarrow", "lxml", "py7zr", "html-to-markdown"),
+            "versions": versions(*_PACKAGES),
             "inputs": self._inputs,
             "counts": dict(self.counts),
             "dropped": dict(sorted(self.dropped.items())),
@@ -201,7 +212,7 @@ def read_parquet(path: Path, record_type: type[Comparison] | type[Thread]) -> It
     number = 0
     try:
         with pq.ParquetFile(path) as file:
-            missing = set(SCHEMAS[record_type].names) - set(file.schema_arrow.names)
+            missing = REQUIRED[record_type] - set(file.schema_arrow.names)
             if missing:
                 raise DataError(f"{path}: lacks the columns {', '.join(sorted(missing))}")
             for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
@@ -219,12 +230,12 @@ def read_parquet(path: Path, record_type: type[Comparison] | type[Thread]) -> It
 
 
 def is_own_parquet(path: Path, record_type: type[Comparison] | type[Thread]) -> bool:
-    """Whether a Parquet file has every column of our own records of that type."""
+    """Whether a Parquet file has the columns of our own records of that type."""
     try:
         names = pq.read_schema(path).names
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
-    return set(SCHEMAS[record_type].names) <= set(names)
+    return set(names) >= REQUIRED[record_type]
 
 
 def read_parquet_rows(path: Path) -> Iterator[tuple[int, Any]]:

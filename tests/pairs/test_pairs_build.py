@@ -8,8 +8,8 @@ from worldpm.forum.build import build_threads
 from worldpm.pairs.build import build_pairs
 from worldpm.pairs.sample import PairSettings
 from worldpm.pairs.split import SplitSettings
-from worldpm.records import Comparison
-from worldpm.store import read_artifact
+from worldpm.records import Comparison, Post, Thread
+from worldpm.store import ArtifactWriter, read_artifact
 
 
 def site(questions):
@@ -118,3 +118,23 @@ def test_a_thread_counts_once(tmp_path, threads):
     twice = build_pairs([threads[0], threads[0]], tmp_path / "twice", quiet=True)
     assert twice["counts"] == once["counts"]
     assert twice["dropped"] == once["dropped"] | {"repeated_thread": 80}
+
+
+def test_what_was_asked_below_one_question_is_never_split(tmp_path):
+    """A thread and the threads below its answers are in the same part, for 60 questions."""
+    with ArtifactWriter(tmp_path / "threads", Thread, kind="threads", settings={}) as out:
+        for number in map(str, range(60)):
+            root = Post(number, None, None, None, "q", 0)
+            answers = [Post(f"{number}.{n}", number, None, None, f"a{n}", n) for n in range(2)]
+            below = [Post(f"{number}.0.{n}", answers[0].id, None, None, f"b{n}", n) for n in (0, 1)]
+            out.add("p", Thread(number, "s", "", (), (root, *answers), None, None))
+            chain = (root, answers[0], *below)
+            out.add("p", Thread(f"{number}/{number}.0", "s", "", (), chain, None, None, 2))
+    settings = PairSettings(split=SplitSettings(validation=0.3, test=0.3))
+    build_pairs([tmp_path / "threads"], tmp_path / "data", settings, quiet=True)
+    parts = {
+        part: {c.id.split("/")[0] for c in read_artifact(tmp_path / "data", Comparison, part)}
+        for part in ("train", "validation", "test")
+    }
+    assert sum(map(len, parts.values())) == len(set().union(*parts.values())) == 60
+    assert min(map(len, parts.values())) > 5

@@ -1,6 +1,7 @@
 """A thread becomes one comparison: prompt, replies, edges, and what is left out."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -54,6 +55,27 @@ def test_attribution_is_kept():
     assert (meta["url"], meta["license"], meta["author"]) == ("http://q", "CC BY-SA 4.0", "asker")
     assert [post["id"] for post in meta["posts"]] == ["a0", "a1"]
     assert {(post["url"], post["author"]) for post in meta["posts"]} == {("u", "me")}
+
+
+def test_a_chain_is_a_prompt_of_several_messages():
+    """Below an answer the prompt is the question and the chain, none of it by the assistant."""
+    root = thread(4, 1)
+    below = [Post(f"b{n}", "a0", "you", None, f"reply {n}", n) for n in range(2)]
+    posts = (root.question, root.answers[0], *below)
+    comparison, dropped = run(replace(root, id="1/a0", posts=posts, num_prompt_posts=2))
+    assert comparison.prompt == (Message("user", "Title: T\n\nbody"), Message("user", "answer 0"))
+    assert comparison.replies == tuple((Message("assistant", f"reply {n}"),) for n in range(2))
+    assert [(edge.winner, edge.loser) for edge in comparison.better] == [(1, 0)]
+    assert comparison.meta["prompt_posts"] == [{"id": "a0", "url": "u", "author": "me"}]
+    assert "prompt_posts" not in run(root)[0].meta
+    assert dropped == {}
+
+
+def test_a_title_alone_is_the_prompt():
+    """A question without a body ends with its title."""
+    root = thread(4, 1)
+    bare = replace(root, posts=(replace(root.question, text=""), *root.answers))
+    assert prompt_text(bare) == "Title: T"
 
 
 @pytest.mark.parametrize(

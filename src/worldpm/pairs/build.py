@@ -64,7 +64,8 @@ def build_pairs(
                 comparison = compare(thread, settings, out.drop)
                 if comparison is None:
                     continue
-                part = split_of(settings.split, comparison.source, comparison.id)
+                # By the question: what was asked below one question is never split.
+                part = split_of(settings.split, comparison.source, thread.question.id)
                 out.add(part, comparison)
                 numbers["replies"] += len(comparison.replies)
                 numbers["replies_not_sampled"] += len(thread.answers) - len(comparison.replies)

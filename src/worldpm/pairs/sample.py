@@ -9,6 +9,7 @@ kept: choosing by votes or by age would teach the model the choice.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from pydantic import Field
 
@@ -46,7 +47,11 @@ def compare(
         id=thread.id,
         source=thread.source,
         subset=None,
-        prompt=(Message("user", prompt_text(thread)),),
+        # No author of the chain is the assistant: each of its posts is a user's message.
+        prompt=(
+            Message("user", prompt_text(thread)),
+            *(Message("user", post.text) for post in thread.prompt[1:]),
+        ),
         replies=tuple((Message("assistant", post.text),) for post in kept),
         better=edges_of([post.score for post in kept], settings.min_margin),
         meta={
@@ -54,6 +59,7 @@ def compare(
             "license": thread.license,
             "tags": list(thread.tags),
             "author": thread.question.author,
+            **_chain(thread),
             "num_answers": len(answers),
             "posts": [
                 {
@@ -69,11 +75,17 @@ def compare(
     )
 
 
+def _chain(thread: Thread) -> dict[str, Any]:
+    """Whom the prompt is by below its question, if it goes on there."""
+    below = [{"id": p.id, "url": p.url, "author": p.author} for p in thread.prompt[1:]]
+    return {"prompt_posts": below} if below else {}
+
+
 def prompt_text(thread: Thread) -> str:
-    """`Title: ...`, a blank line, the question's body; the body alone where there is no title."""
+    """`Title: ...`, a blank line, the question's body; where one is missing, the other alone."""
     if not thread.title:
         return thread.question.text
-    return f"Title: {thread.title}\n\n{thread.question.text}"
+    return f"Title: {thread.title}\n\n{thread.question.text}".rstrip()
 
 
 def _sample(thread: Thread, settings: PairSettings) -> list[Post]:
