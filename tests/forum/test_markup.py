@@ -5,7 +5,7 @@ import time
 import pytest
 
 from worldpm.forum import markup
-from worldpm.forum.markup import MAX_BYTES, plain_text, to_markdown
+from worldpm.forum.markup import MAX_BYTES, markdown_of, plain_text, tidy_markdown, to_markdown
 
 KEPT = {
     "LaTeX": (r"<p>$a_1 * b_2$, $\{1\,2\}$ \\ end</p>", r"$a_1 * b_2$, $\{1\,2\}$ \\ end"),
@@ -89,3 +89,40 @@ def test_plain_text_is_the_text():
     """Markup goes, words stay."""
     assert plain_text("<p>a <b>b</b></p>") == "a b"
     assert plain_text("") == ""
+
+
+TIDY = {
+    "&gt; quote\n\na &lt; b &amp;&amp; c": "> quote\n\na < b && c",
+    "&amp;lt;p&amp;gt; as typed": "&lt;p&gt; as typed",
+    "x&#x200B;\u200by\ufeff\0": "xy",
+    "a&nbsp;b&#32;c &#3232;": "a b c \u0ca0",
+    "line \r\nnext\t\r\n\r\n": "line\nnext",
+    "https://x.org/?a=1&copy=2&lt=3": "https://x.org/?a=1&copy=2&lt=3",
+    "AT&T; **bold** `a_1`": "AT&T; **bold** `a_1`",
+    "```\n    x = 1\n```": "```\n    x = 1\n```",
+    "&#x110000; &#xd800; &#99999999;": "\ufffd \ufffd &#99999999;",
+    "&#x200B;\n\n&nbsp;": "",
+}
+
+
+@pytest.mark.parametrize("body", TIDY)
+def test_markdown_is_what_its_author_saw(body):
+    """Escapes are undone once, unseen characters go, code and links stay as they are."""
+    text = tidy_markdown(body)
+    assert text == TIDY[body]
+    text.encode()
+
+
+@pytest.mark.parametrize("body", ["&" * 200_000, "&#" * 100_000, "&amp;" * 50_000, " \n" * 100_000])
+def test_hostile_markdown_is_tidied_soon(body):
+    """200 kB in less than a second, whatever they are made of."""
+    start = time.process_time()
+    tidy_markdown(body)
+    assert time.process_time() - start < 1
+
+
+def test_a_row_says_what_its_text_is_written_in():
+    """HTML is converted, Markdown tidied, anything else is no text."""
+    assert markdown_of("<b>a</b> &amp;", "html", lambda: None) == "**a** &"
+    assert markdown_of("<b>a</b> &amp;", "markdown", lambda: None) == "<b>a</b> &"
+    assert markdown_of(["a"], "html", lambda: None) == ""

@@ -1,6 +1,7 @@
-"""A post's HTML -> Markdown, guarded against hostile and broken input.
+"""A post's HTML -> Markdown, guarded against hostile and broken input; Markdown made tidy.
 
     to_markdown("<p>Use <code>a_1</code>.</p>")  ->  "Use `a_1`."
+    tidy_markdown("&gt; a_1 &amp; b&#x200B;\r\n")     ->  "> a_1 & b"
 
 Code blocks, links, lists and LaTeX survive as their author typed them; underscores and asterisks
 are not escaped. What the converter cannot take (over 256 KB, nesting too deep, a crash inside) is
@@ -10,6 +11,7 @@ reduced to its plain text, and the caller may count that with `fallback`.
 import re
 from collections.abc import Callable
 from html import unescape
+from typing import Any, Literal
 
 from html_to_markdown import ConversionOptions, convert
 from lxml import etree, html
@@ -22,6 +24,11 @@ _OPTIONS = ConversionOptions(
     preserve_tags=["sup", "sub"],
 )
 _ELEMENT = re.compile(r"<[^<>]*>")
+# Reddit's API writes <, > and & of the author's Markdown as entities.
+_ESCAPES = {"&lt;": "<", "&gt;": ">", "&amp;": "&"}
+_ESCAPE = re.compile("|".join(_ESCAPES))
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|nbsp|quot|apos);")
+_UNSEEN = dict.fromkeys(map(ord, "\0\u200b\ufeff"))
 _NUMBERED = re.compile(r"^((?:> )*\s*\d+)\\([.)])", re.MULTILINE)
 
 
@@ -39,6 +46,22 @@ def to_markdown(body: str, fallback: Callable[[], None] = lambda: None) -> str:
         if markdown:
             fallback()
     return "\n".join(line.rstrip() for line in markdown.strip().splitlines())
+
+
+def tidy_markdown(body: str) -> str:
+    """Markdown as its author saw it: escapes undone, unseen characters and trailing blanks gone."""
+    if "&" in body:
+        body = _ESCAPE.sub(lambda match: _ESCAPES[match[0]], body)
+        body = _ENTITY.sub(lambda match: unescape(match[0]).replace("\xa0", " "), body)
+    body = body.translate(_UNSEEN)
+    return "\n".join(line.rstrip() for line in body.strip().splitlines())
+
+
+def markdown_of(value: Any, form: Literal["markdown", "html"], fallback: Callable[[], None]) -> str:
+    """Tidy Markdown of a row's text in either form; "" for what is no text."""
+    if not isinstance(value, str):
+        return ""
+    return tidy_markdown(value) if form == "markdown" else to_markdown(value, fallback)
 
 
 def _converted(body: str) -> str:
