@@ -7,7 +7,7 @@
 # The same command goes on where it was stopped.
 set -euo pipefail
 files=$1 work=$2
-recipe=$(dirname "$0")/default.toml
+recipes=$(dirname "$0")
 mkdir -p "$work"
 
 make_once() {  # make_once OUTPUT COMMAND...: outputs appear whole, so a present one is complete
@@ -29,8 +29,20 @@ make_once "$work/ukpconvarg" worldpm import ukpconvarg \
 make_once "$work/oasst-zh" worldpm import oasst-zh \
     "$files/preferences/oasst_zh/oaast_rm_zh.json"
 
-resume=()
-[ ! -e "$work/run" ] || resume=(--resume)
-worldpm train "$recipe" ${resume[@]+"${resume[@]}"} -o "$work/run" --data "$work/hh-rlhf" \
-    --data "$work/stackexchange" --data "$work/qa-feedback" --data "$work/ukpconvarg" \
-    --data "$work/oasst-zh"
+# The second stage rehearses hh-rlhf by the half of helpful-base that may be trained on.
+make_once "$work/hh-helpful-base" worldpm import hh-rlhf "$files/preferences/hh_rlhf" \
+    --set test=0 --set test_by_subset.harmless-base=1.0 --set test_by_subset.helpful-base=0.5 \
+    --set test_by_subset.helpful-online=1.0 --set test_by_subset.helpful-rejection-sampled=1.0
+
+train() {  # train RUN RECIPE.toml OPTION...
+    local run=$1
+    shift
+    local resume=()
+    [ ! -e "$run" ] || resume=(--resume)
+    worldpm train "$@" ${resume[@]+"${resume[@]}"} -o "$run"
+}
+
+train "$work/run" "$recipes/default.toml" --data "$work/hh-rlhf" --data "$work/stackexchange" \
+    --data "$work/qa-feedback" --data "$work/ukpconvarg" --data "$work/oasst-zh"
+train "$work/run-votes" "$recipes/default-votes.toml" --adapter "$work/run/adapter" \
+    --data "$work/stackexchange" --data "$work/hh-helpful-base"
