@@ -9,13 +9,17 @@ that of what it did, whole batches in random order; ours and vLLM take everythin
 are not stopped. Tokens and work are counted as if nothing were
 shared. The processor's matrix rates are torch's own, measured in every round. Rounds that are done
 stay in OUT.jsonl: the same command goes on.
+
+On a machine that has other work, --threads 1 --clock cpu counts the seconds that the processor
+gave to this process instead of those of the wall. vLLM runs in processes of its own and is left
+out there.
 """
 
 import argparse
 import os
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -69,25 +73,32 @@ BEST_PEER = {"best of all peers": (ALL_PEERS, 1.5, 2.5)}
 QWEN_SHARE = 0.8
 """Of the goals, at the second shape."""
 
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
 Record = Mapping[str, Any]
+Clock = Callable[[], float]
 
 
-def timed(row: Row, work: Workload, seconds: float) -> dict[str, Any]:
+def timed(
+    row: Row, work: Workload, seconds: float, clock: Clock = time.perf_counter
+) -> dict[str, Any]:
     """One run of a row, stopped after `seconds` at the end of a part."""
     places: list[int] = []
     scores: list[float] = []
-    started = time.perf_counter()
+    started = clock()
     for done, values in row(work):
         places += done
         scores += values
-        if time.perf_counter() - started > seconds:
+        if clock() - started > seconds:
             break
-    took = time.perf_counter() - started
+    took = clock() - started
     tokens = sum(len(work.sequences[i]) for i in places)
     return {"seconds": took, "places": places, "scores": scores, "tokens": tokens}
 
 
-def matmul_rate(dtype: torch.dtype, config: ModelConfig, seconds: float = 0.25) -> float:
+def matmul_rate(
+    dtype: torch.dtype, config: ModelConfig, seconds: float = 0.25, clock: Clock = time.perf_counter
+) -> float:
     """Floating-point operations a second of torch.mm at its best of several shapes.
 
     The model's own shapes and square ones; outputs reused, since fresh ones cost up to half.
@@ -100,10 +111,10 @@ def matmul_rate(dtype: torch.dtype, config: ModelConfig, seconds: float = 0.25) 
         left, right = torch.randn(m, k, dtype=dtype), torch.randn(n, k, dtype=dtype)
         for weight in (right.t(), right.t().contiguous()):
             out = torch.mm(left, weight)
-            ends = time.perf_counter() + seconds
-            while (started := time.perf_counter()) < ends:
+            ends = clock() + seconds
+            while (started := clock()) < ends:
                 torch.mm(left, weight, out=out)
-                best = max(best, 2 * m * k * n / (time.perf_counter() - started))
+                best = max(best, 2 * m * k * n / (clock() - started))
     return best
 
 
@@ -134,7 +145,7 @@ class Log:
 
 def run_model(
     log: Log, folder: Path, works: Sequence[Workload], names: Sequence[str], settings: Settings,
-    rounds: int, seconds: float,
+    rounds: int, seconds: float, clock: Clock,
 ) -> dict[str, str]:  # fmt: skip
     """All rounds of all rows with one checkpoint; the rows that could not run, and why."""
     rows: dict[str, Row] = {}
@@ -143,7 +154,10 @@ def run_model(
     for number in range(rounds):
         peak = works[0].name
         if not log.find(kind="peak", workload=peak, round=number):
-            rates = {d: matmul_rate(getattr(torch, d), config) for d in ("float32", "bfloat16")}
+            rates = {
+                d: matmul_rate(getattr(torch, d), config, clock=clock)
+                for d in ("float32", "bfloat16")
+            }
             log.add({"kind": "peak", "workload": peak, "round": number, **rates})
         order = [(name, work) for name in names for work in works]
         random.Random(number).shuffle(order)
@@ -157,7 +171,7 @@ def run_model(
                     few = works[0].comparisons[:2]
                     first = works[0].sequences[: sum(len(c.replies) for c in few)]
                     timed(rows[name], Workload("warm-up", few, first), seconds)
-                found = timed(rows[name], work, seconds)
+                found = timed(rows[name], work, seconds, clock)
             except Absent as reason:
                 absent[name] = str(reason)
                 print(f"{name}: absent: {reason}", flush=True)
@@ -292,6 +306,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--row-seconds", type=float, default=30.0)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
     parser.add_argument("--vllm-python", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
     args = parser.parse_args()
@@ -304,16 +319,19 @@ def main() -> None:
     if args.long_prompts:
         made = long_prompts(real, encoder, args.long_prompts)
         works.append(workload("long prompts", made, encoder))
-    names = [*OURS, *(name for peer in args.peers for name in PEERS[peer])]
+    clock = CLOCKS[args.clock]
+    peers = [peer for peer in args.peers if args.clock == "wall" or peer != "vllm"]
+    names = [*OURS, *(name for peer in peers for name in PEERS[peer])]
     settings = Settings(args.threads, args.vllm_python)
     header = {
-        "model": folder.name, "threads": args.threads, "row_seconds": args.row_seconds,
+        "model": folder.name, "threads": args.threads, "clock": args.clock,
+        "row_seconds": args.row_seconds,
         "conversations": args.conversations, "tokens": [w.num_tokens for w in works],
         "torch": torch.__version__,
     }  # fmt: skip
     log = Log(args.out.with_suffix(".jsonl"), header)
     results: dict[str, Any] = {}
-    absent = run_model(log, folder, works, names, settings, args.rounds, args.row_seconds)
+    absent = run_model(log, folder, works, names, settings, args.rounds, args.row_seconds, clock)
     for work in works:
         results[work.name] = summary(log, work, read_config(folder), works[0].name)
         print(show(work.name, results[work.name], absent), flush=True)
@@ -321,7 +339,7 @@ def main() -> None:
         second = random_checkpoint(args.out.parent / "qwen2.5-0.5b-shape", folder, QWEN_SHAPE)
         few = real_conversations(args.data, encoder, args.qwen_conversations)
         own = workload("Qwen2.5-0.5B's shape", few, Encoder.from_folder(second))
-        gone = run_model(log, second, [own], names, settings, args.rounds, args.row_seconds)
+        gone = run_model(log, second, [own], names, settings, args.rounds, args.row_seconds, clock)
         results[own.name] = summary(log, own, read_config(second), own.name)
         print(show(own.name, results[own.name], gone), flush=True)
         absent |= gone
