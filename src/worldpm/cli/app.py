@@ -18,7 +18,17 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from worldpm.cli import comparing, data, evaluating, models, scoring, show, training
+from worldpm.cli import (
+    comparing,
+    data,
+    evaluating,
+    exporting,
+    importing,
+    models,
+    scoring,
+    show,
+    training,
+)
 from worldpm.errors import WorldPMError
 
 FLOW = (
@@ -109,8 +119,8 @@ def _common(
 
 app.add_typer(data.forum_app, name="forum")
 app.command("pairs")(data.pairs)
-app.command("import")(data.import_)
-app.command("export")(data.export)
+app.command("import")(importing.import_)
+app.command("export")(exporting.export)
 app.command("train")(training.train)
 app.command("score")(scoring.score)
 app.command("compare")(comparing.compare)

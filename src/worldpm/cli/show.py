@@ -87,6 +87,14 @@ def print_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
             _table(name, flat)
 
 
+def report_made(folder: Path, manifest: Mapping[str, Any], *, as_json: bool) -> None:
+    """What a verb made: its manifest as JSON, or what `show` says of it."""
+    if as_json:
+        print_json({"output": str(folder), **manifest})
+    else:
+        print_manifest(folder, manifest)
+
+
 def print_checkpoint(found: Mapping[str, Any]) -> None:
     """What `inspect_model` found, for people."""
     shape = found["shape"]

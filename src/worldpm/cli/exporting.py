@@ -1,0 +1,119 @@
+"""`export`: comparisons -> JSON lines, in TRL's form or in ours. No torch.
+
+DATA/ -> export -> OUT/train.jsonl, OUT/test.jsonl, ...
+"""
+
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from worldpm.cli.common import (
+    DryRunFlag,
+    ForceFlag,
+    JsonFlag,
+    QuietFlag,
+    announce,
+    check_inputs,
+    check_output,
+    new_file,
+    print_json,
+    say,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from worldpm.records import Comparison
+
+
+def export(
+    source: Annotated[
+        Path, typer.Argument(metavar="DATA", help="A folder or file of comparisons.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="A folder for PART.jsonl files, or one FILE.jsonl.")
+    ],
+    form: Annotated[
+        Literal["trl", "jsonl"],
+        typer.Option("--format", help="trl: prompt, chosen, rejected, a row an edge; jsonl: ours."),
+    ] = "jsonl",
+    as_json: JsonFlag = False,
+    force: ForceFlag = False,
+    dry_run: DryRunFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Comparisons -> JSON lines for TRL, or in our own row form."""
+    check_inputs([source])
+    one_file = out.suffix == ".jsonl"
+    parts = _parts(source)
+    targets = {part: out if one_file else out / f"{part}.jsonl" for part in parts}
+    for target in {out} if one_file else set(targets.values()):
+        check_output(target, [source], force=force)
+    if dry_run:
+        announce([source], out, {"format": form, "parts": parts}, as_json=as_json)
+        return
+    import orjson
+
+    rows, dropped = Counter[str](), Counter[str]()
+    with ExitStack() as stack:
+        files: dict[Path, IO[bytes]] = {
+            path: stack.enter_context(new_file(path)) for path in dict.fromkeys(targets.values())
+        }
+        for part in parts:
+            for comparison in _read_part(source, part):
+                made = _trl_rows(comparison) if form == "trl" else _own_rows(comparison)
+                dropped["no_edge"] += not made
+                for row in made:
+                    files[targets[part]].write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+                    rows[part] += 1
+    result = {"output": str(out), "format": form, "rows": rows, "dropped": +dropped}
+    if as_json:
+        print_json(result)
+        return
+    for part, count in rows.items():
+        print(f"{targets[part]}: {count:,} rows")
+    if dropped["no_edge"]:
+        say(f"left out: {dropped['no_edge']:,} comparisons without an edge", quiet=quiet)
+
+
+def _parts(source: Path) -> list[str]:
+    if not source.is_dir():
+        from worldpm.rows import set_name
+
+        return [set_name(source)]
+    from worldpm.store import read_manifest
+
+    return sorted(read_manifest(source).get("counts", {}))
+
+
+def _read_part(source: Path, part: str) -> "Iterator[Comparison]":
+    from worldpm.records import Comparison
+    from worldpm.rows import read_comparisons
+    from worldpm.store import read_artifact
+
+    return read_artifact(source, Comparison, part) if source.is_dir() else read_comparisons(source)
+
+
+def _own_rows(comparison: "Comparison") -> list[dict[str, Any]]:
+    from worldpm.schema import comparison_row
+
+    return [comparison_row(comparison)]
+
+
+def _trl_rows(comparison: "Comparison") -> list[dict[str, Any]]:
+    """One row an edge, in the conversational form of TRL's reward trainer."""
+    from worldpm.schema import comparison_row
+
+    row = comparison_row(comparison)
+    return [
+        {
+            "prompt": row["prompt"],
+            "chosen": row["replies"][edge.winner],
+            "rejected": row["replies"][edge.loser],
+            **({} if edge.margin is None else {"margin": edge.margin}),
+        }
+        for edge in comparison.better
+    ]
