@@ -7,7 +7,7 @@ and every token of the segments above it in its tree, and nothing else.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -31,6 +31,15 @@ class TreeBatch:
     def tree_lengths(self) -> list[int]:
         """Tokens of each tree."""
         return [sum(lengths) for lengths in self.segments]
+
+    def to(self, device: torch.device) -> "TreeBatch":
+        """The same batch with its tensors on `device`."""
+        return replace(
+            self,
+            tokens=self.tokens.to(device),
+            positions=self.positions.to(device),
+            leaves=self.leaves.to(device),
+        )
 
 
 def collate(trees: Sequence[TokenTree]) -> TreeBatch:

@@ -11,12 +11,16 @@ are bfloat16: in bfloat16 throughout, a prototype's scores moved by 0.13 against
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention.flex_attention import BlockMask
 
 from worldpm.model.batch import TreeBatch
 from worldpm.model.config import ModelConfig
+from worldpm.model.flex import flex_tree_attention, tree_block_mask
 
 MASKED_TREE_TOKENS = 1024
 Rope = tuple[Tensor, Tensor]
+Masks = list[Tensor | None] | BlockMask
+"""What the tokens of a batch see: a mask a tree (see `tree_masks`), or one for all on a GPU."""
 
 
 class RMSNorm(nn.Module):
@@ -47,6 +51,13 @@ def rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return states * cos + torch.cat((-second, first), dim=-1) * sin
 
 
+def masks_for(batch: TreeBatch, dtype: torch.dtype) -> Masks:
+    """The masks that suit the batch's device."""
+    if batch.tokens.device.type == "cuda":
+        return tree_block_mask(batch)
+    return tree_masks(batch, dtype)
+
+
 def tree_masks(batch: TreeBatch, dtype: torch.dtype) -> list[Tensor | None]:
     """For each tree an additive mask (tokens, tokens), or None where no mask is needed or wanted.
 
@@ -71,14 +82,16 @@ def tree_masks(batch: TreeBatch, dtype: torch.dtype) -> list[Tensor | None]:
 
 
 def tree_attention(
-    query: Tensor, key: Tensor, value: Tensor, batch: TreeBatch, masks: list[Tensor | None]
+    query: Tensor, key: Tensor, value: Tensor, batch: TreeBatch, masks: Masks
 ) -> Tensor:
     """Causal attention of each segment over itself and its ancestors.
 
     `query` is (T, heads, head_dim), `key` and `value` (T, kv_heads, head_dim), `masks` from
-    `tree_masks`; the result is (T, heads, head_dim). `split` and `cat` keep the backward pass free
+    `masks_for`; the result is (T, heads, head_dim). `split` and `cat` keep the backward pass free
     of the zero-filled gradients that slicing would make.
     """
+    if isinstance(masks, BlockMask):
+        return flex_tree_attention(query, key, value, masks)
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key = key.repeat_interleave(groups, dim=1)
@@ -143,9 +156,7 @@ class Attention(nn.Module):
             self.q_norm = RMSNorm(size, config.rms_norm_eps)
             self.k_norm = RMSNorm(size, config.rms_norm_eps)
 
-    def forward(
-        self, hidden: Tensor, rope: Rope, batch: TreeBatch, masks: list[Tensor | None]
-    ) -> Tensor:
+    def forward(self, hidden: Tensor, rope: Rope, batch: TreeBatch, masks: Masks) -> Tensor:
         """Attend within `batch`; `hidden` is (T, hidden)."""
         count, size = hidden.shape[0], self.config.head_dim
         query = self.q_proj(hidden).view(count, -1, size)
@@ -192,7 +203,7 @@ class Layer(nn.Module):
         residual: Tensor,
         rope: Rope,
         batch: TreeBatch,
-        masks: list[Tensor | None],
+        masks: Masks,
         dtype: torch.dtype,
     ) -> Tensor:
         """(T, hidden) float32 -> (T, hidden) float32, the products computed in `dtype`."""
@@ -222,7 +233,7 @@ class Decoder(nn.Module):
         """Advance the residual stream (T, hidden) through layers `first` to `last` - 1."""
         rope = rotary_table(batch.positions, self.config.head_dim, self.config.rope_theta)
         dtype = self.embed_tokens.weight.dtype
-        masks = tree_masks(batch, dtype)
+        masks = masks_for(batch, dtype)
         for layer in self.layers[first:last]:
             residual = layer(residual, rope, batch, masks, dtype)
         return residual

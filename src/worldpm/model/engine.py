@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from worldpm.model.batch import TreeBatch
 from worldpm.model.config import ModelConfig
-from worldpm.model.decoder import Layer, RMSNorm, Rope, rotary_table, tree_masks
+from worldpm.model.decoder import Layer, Masks, RMSNorm, Rope, masks_for, rotary_table
 from worldpm.model.weights import EMBEDDING, NORM, Weights
 
 LayerRun = Callable[[Tensor, Any], Tensor]
-"""(residual (T, hidden) float32, plan) -> residual; it may work in place."""
+"""(residual (T, hidden) float32, plan) -> residual on the engine's device; it may work in place."""
 HeadRun = Callable[[Tensor], Tensor]
 """Rows (N, hidden) float32 of the residual stream -> scores (N,) float32."""
 
@@ -94,16 +94,18 @@ class TorchPlan:
 
     batch: TreeBatch
     rope: Rope
-    masks: list[Tensor | None]
+    masks: Masks
 
 
 class TorchEngine:
-    """The decoder's own modules."""
+    """The decoder's own modules, on the processor or on a GPU."""
 
-    def __init__(self, config: ModelConfig, dtype: str) -> None:
+    def __init__(self, config: ModelConfig, dtype: str, device: str = "cpu") -> None:
         self.config = config
         self.dtype = dtype
-        self.name = f"torch {torch.__version__}"
+        self.device = torch.device(device)
+        where = "" if self.device.type == "cpu" else f" on {device}"
+        self.name = f"torch {torch.__version__}{where}"
         self._dtype = getattr(torch, dtype)
 
     @property
@@ -113,18 +115,20 @@ class TorchEngine:
 
     def plan(self, batch: TreeBatch) -> TorchPlan:
         """See `Engine.plan`."""
+        batch = batch.to(self.device)
         rope = rotary_table(batch.positions, self.config.head_dim, self.config.rope_theta)
-        return TorchPlan(batch, rope, tree_masks(batch, self._dtype))
+        return TorchPlan(batch, rope, masks_for(batch, self._dtype))
 
     def make_layer(self, tensors: Mapping[str, Tensor]) -> LayerRun:
         """See `Engine.make_layer`."""
         with torch.device("meta"):
             layer = Layer(self.config)
-        state = {name: tensor.to(self._dtype) for name, tensor in tensors.items()}
+        state = {name: x.to(self.device, self._dtype) for name, x in tensors.items()}
         layer.load_state_dict(state, strict=True, assign=True)
         layer.requires_grad_(False)
 
         def run(residual: Tensor, plan: TorchPlan) -> Tensor:
+            residual = residual.to(self.device)
             output: Tensor = layer(residual, plan.rope, plan.batch, plan.masks, self._dtype)
             return output
 
@@ -133,10 +137,11 @@ class TorchEngine:
     def make_head(self, norm: Tensor, head: nn.Module) -> HeadRun:
         """See `Engine.make_head`."""
         final = RMSNorm(self.config.hidden_size, self.config.rms_norm_eps)
-        final.weight = nn.Parameter(norm.float(), requires_grad=False)
+        final.weight = nn.Parameter(norm.to(self.device, torch.float32), requires_grad=False)
+        head = head.to(self.device)
 
         def run(rows: Tensor) -> Tensor:
-            scores: Tensor = head(final(rows))
-            return scores.squeeze(-1)
+            scores: Tensor = head(final(rows.to(self.device)))
+            return scores.squeeze(-1).cpu()
 
         return run

@@ -29,8 +29,9 @@ def choose_engine(
 ) -> Engine:
     """The engine and precision to use for a model of this shape.
 
-    "auto" is the native package where it is installed and the processor has vector units that it
-    serves, and float32. Raises ConfigError for what is unknown or not to be had.
+    "auto" is torch on a GPU where there is one, else the native package where it is installed and
+    the processor has vector units that it serves; and float32. Raises ConfigError for what is
+    unknown or not to be had.
     """
     if engine not in ENGINES:
         raise ConfigError(f"engine {engine!r} is not one of {', '.join(ENGINES)}")
@@ -42,14 +43,23 @@ def choose_engine(
     if engine == "native" and not usable:
         reason = f"has no {precision} here" if isas else "is not installed (worldpm-kernels)"
         raise ConfigError(f"the native engine {reason}; use another --dtype or --engine torch")
-    if engine == "torch" or not usable or (engine == "auto" and usable[0] == "portable"):
+    device = gpu()
+    slow = not usable or usable[0] == "portable" or device is not None
+    if engine == "torch" or not usable or (engine == "auto" and slow):
         if threads is not None:
             torch.set_num_threads(threads)
-        return TorchEngine(config, precision)
+        return TorchEngine(config, precision, device or "cpu")
     import worldpm_kernels
 
     worldpm_kernels.set_num_threads(threads or len(os.sched_getaffinity(0)))
     return NativeEngine(config, precision, usable[0])
+
+
+def gpu() -> str | None:
+    """The GPU of this process: the one that torchrun gave it, or the first; None without any."""
+    if not torch.cuda.is_available():
+        return None
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
 
 
 def native_isas() -> tuple[str, ...]:
