@@ -45,6 +45,13 @@ def comparison_from_row(
     return _Row(row, where).comparison(source, default_id)
 
 
+def read_conversation(
+    value: object, place: str, *, where: str, role: Role = "user"
+) -> Conversation:
+    """Text (one message of `role`) or a list of messages; DataError names `where` and `place`."""
+    return _Row({}, where).conversation(value, place, role)
+
+
 def edges_of(scores: Sequence[float], min_margin: float = 0.0) -> tuple[Edge, ...]:
     """An edge for every two replies whose scores differ, at least by `min_margin`; higher wins."""
     found = []

@@ -87,7 +87,7 @@ def pair_rows(tmp_path):
 def data(worldpm, pair_rows, tmp_path):
     """A folder of comparisons with the parts train, validation and test."""
     out = tmp_path / "data"
-    sets = ("--set", "validation=0.2", "--set", "test=0.2")
+    sets = ("--set", "validation=0.2", "--set", "test=0.2", "--set", "shuffle=false")
     assert worldpm("import", "pairs", pair_rows, "-o", out, "-q", *sets).code == 0
     return out
 

@@ -33,13 +33,23 @@ def test_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(DataError, match=r"holds \*\.json or \*\.jsonl"):
         files.find(tmp_path, "json", "jsonl")
     path = tmp_path / "a.json"
-    for text, message in (("{}", "JSON list"), ("[1]", "a.json:1: a row must"), ("[", "not valid")):
+    for text, message in (("1", "JSON list"), ("[1]", "a.json:1: a row must"), ("[", "not valid")):
         path.write_text(text)
         with pytest.raises(DataError, match=message):
             list(files.rows(path))
     path.write_bytes(b"\xff")
     with pytest.raises(DataError, match="UTF-8"):
         list(files.tab_separated(path))
+
+
+def test_json_lines_by_the_name_of_json(tmp_path):
+    """A .json file whose rows stand one a line is read as such, after a byte-order mark too."""
+    path = tmp_path / "a.json"
+    path.write_bytes(b'\xef\xbb\xbf {"n": 1}\n{"n": 2}\n')
+    assert [(number, row["n"]) for _, number, row in files.rows(path)] == [(1, 1), (2, 2)]
+    path.write_text('{\n "n": 1\n}\n')
+    with pytest.raises(DataError, match=r"a\.json:1: not valid JSON"):
+        list(files.rows(path))
 
 
 @pytest.mark.parametrize("other", ["train.jsonl.gz", "train.parquet"])

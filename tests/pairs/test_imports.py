@@ -1,11 +1,13 @@
 """Importing published sets: splits that nothing straddles, and all rows accounted for."""
 
+from itertools import combinations
+
 import orjson
 import pytest
 
 from worldpm.errors import ConfigError, DataError, OutputExistsError
-from worldpm.pairs.imports import ImportSettings, import_published, opening
-from worldpm.records import Comparison, Message
+from worldpm.pairs.imports import ImportSettings, import_published, opening, shuffled
+from worldpm.records import Comparison, Edge, Message
 from worldpm.store import read_artifact
 
 
@@ -71,7 +73,9 @@ def test_rows_read_are_comparisons_plus_dropped(tmp_path):
     numbers = manifest["numbers"]
     assert (numbers["edges"], numbers["edges_between_identical_replies"]) == (1, 1)
     ((comparison,),) = parts(tmp_path / "out", manifest).values()
-    assert [(edge.winner, edge.loser) for edge in comparison.better] == [(0, 2)]
+    ((edge,), replies) = comparison.better, [reply[0].content for reply in comparison.replies]
+    assert sorted(replies) == ["x", "x", "y"]
+    assert (replies[edge.winner], replies[edge.loser]) == ("x", "y")
     assert [entry["path"] for entry in manifest["inputs"]] == ["p.jsonl"]
     assert manifest["settings"]["set"] == "pairs"
 
@@ -80,7 +84,9 @@ def test_mistakes_are_named(tmp_path):
     """Unknown sets and subsets, bad rows and existing outputs; nothing is left behind."""
     src = write_pairs(tmp_path / "p.jsonl", [pair("p", "one")])
     out = tmp_path / "out"
-    with pytest.raises(ConfigError, match="unknown; choose from helpsteer2, hh-rlhf"):
+    with pytest.raises(
+        ConfigError, match="unknown; choose from helpsteer2, helpsteer2-preference, hh-rlhf"
+    ):
         import_published("hh", src, out, quiet=True)
     wrong = ImportSettings(test_by_subset={"two": 1.0})
     with pytest.raises(ConfigError, match="pairs has no subset two; it has one"):
@@ -120,3 +126,123 @@ def test_opening_is_the_first_thing_asked():
     assert opening(Comparison("1", "s", None, (system, ask), reply)) == "a b"
     assert opening(Comparison("1", "s", None, (system,), reply)) == "s"
     assert opening(Comparison("1", "s", None, (), reply)) == ""
+
+
+def imported(name, src, out, **settings):
+    """All comparisons of an import, in the order of their ids, and the manifest."""
+    manifest = import_published(name, src, out, ImportSettings(**settings), quiet=True)
+    found = [each for part in parts(out, manifest).values() for each in part]
+    return sorted(found, key=lambda each: each.id), manifest
+
+
+def beaten(comparison):
+    """Texts of (winner, loser), whatever their places."""
+    texts = [reply[0].content for reply in comparison.replies]
+    return {(texts[edge.winner], texts[edge.loser]) for edge in comparison.better}
+
+
+def test_the_place_of_a_reply_tells_nothing(tmp_path):
+    """Rows that all put the chosen reply first become comparisons with it in either place."""
+    src = write_pairs(tmp_path / "p.jsonl", [pair(f"q{n}", chosen=f"a{n}") for n in range(400)])
+    found, _ = imported("pairs", src, tmp_path / "out")
+    first = sum(comparison.better[0].winner == 0 for comparison in found)
+    assert 160 < first < 240  # four standard deviations of a fair coin
+    assert {(winner[0], loser) for c in found for winner, loser in beaten(c)} == {("a", "b")}
+    again, _ = imported("pairs", src, tmp_path / "again")
+    assert again == found
+    kept, _ = imported("pairs", src, tmp_path / "kept", shuffle=False)
+    assert all(comparison.better == (Edge(0, 1),) for comparison in kept)
+
+
+def test_what_is_known_of_a_reply_moves_with_it():
+    """Edges, margins, weights and the lists of meta keep to their replies at every order drawn."""
+    texts = list("abcde")
+    meta = {"replies": [{"is": text} for text in texts], "other": texts, "posts": ["too", "few"]}
+    edges = tuple(
+        Edge(i, j, margin=float(10 * i + j), weight=1.0 + i) for i, j in combinations(range(5), 2)
+    )
+    orders = set()
+    for number in range(50):
+        comparison = Comparison(
+            str(number),
+            "s",
+            None,
+            (),
+            tuple((Message("assistant", t),) for t in texts),
+            edges,
+            meta,
+        )
+        moved = shuffled(comparison)
+        now = [reply[0].content for reply in moved.replies]
+        orders.add(tuple(now))
+        assert [each["is"] for each in moved.meta["replies"]] == now
+        assert (moved.meta["other"], moved.meta["posts"]) == (texts, ["too", "few"])
+        known = {(now[e.winner], now[e.loser], e.margin, e.weight) for e in moved.better}
+        assert known == {(texts[e.winner], texts[e.loser], e.margin, e.weight) for e in edges}
+        assert list(moved.better) == sorted(moved.better, key=lambda e: (e.winner, e.loser))
+    assert len(orders) > 30
+
+
+def ultrafeedback(path, rows):
+    """UltraFeedback's file of rows of scores; the text of reply i is its letter."""
+    written = [
+        {
+            "source": "flan",
+            "instruction": f"q{number}",
+            "completions": [
+                {"model": f"m{letter}", "response": letter, "overall_score": score}
+                for letter, score in zip("abcd", scores, strict=True)
+            ],
+        }
+        for number, scores in enumerate(rows)
+    ]
+    return write_pairs(path, written)
+
+
+def test_ultrafeedback_as_the_paper_pairs_it(tmp_path):
+    """Two pairs of four completions that share no reply; a tied pair is a counted drop."""
+    src = ultrafeedback(tmp_path / "flan.jsonl", [(1, 2, 3, 4)] * 60 + [(1, 1, 1, 4)] * 60)
+    found, manifest = imported("ultrafeedback", src, tmp_path / "out", disjoint_pairs=True)
+    rows = {}
+    for comparison in found:
+        assert len(comparison.replies) == 2
+        ((winner, loser),) = beaten(comparison)
+        assert "abcd".index(winner) > "abcd".index(loser)
+        models = [each["model"] for each in comparison.meta["replies"]]
+        assert models == [f"m{reply[0].content}" for reply in comparison.replies]
+        rows.setdefault(comparison.id.rpartition("/")[0], []).append({winner, loser})
+    assert len(rows) == 120
+    whole = [pairs for pairs in rows.values() if len(pairs) == 2]
+    assert len(whole) == 60
+    assert all(set.union(*pairs) == set("abcd") for pairs in whole)
+    assert len({frozenset(map(frozenset, pairs)) for pairs in whole}) == 3  # every matching occurs
+    assert manifest["dropped"] == {"tied_pair": 60}
+    assert sum(manifest["counts"].values()) + 60 == 2 * 120
+
+
+def test_ultrafeedback_as_one_comparison(tmp_path):
+    """Without the setting, the four stay together with all their known edges."""
+    src = ultrafeedback(tmp_path / "flan.jsonl", [(1, 2, 3, 4), (1, 1, 1, 4), (2, 2, 2, 2)])
+    found, manifest = imported("ultrafeedback", src, tmp_path / "out")
+    assert [len(comparison.replies) for comparison in found] == [4, 4]
+    assert [len(comparison.better) for comparison in found] == [6, 3]
+    assert beaten(found[1]) == {("d", "a"), ("d", "b"), ("d", "c")}
+    assert manifest["dropped"] == {"all_scores_equal": 1}
+    assert manifest["published"]["license"] == "MIT"
+
+
+def test_another_rating_decides_where_the_set_has_it(tmp_path):
+    """`rating` is checked against the set before a row is read, and recorded."""
+    names = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
+    rows = [
+        {"prompt": "p", "response": text, **dict.fromkeys(names, 2), "verbosity": verbosity}
+        for text, verbosity in (("a", 1), ("b", 3))
+    ]
+    src = write_pairs(tmp_path / "train.jsonl", rows)
+    ((comparison,), manifest) = imported("helpsteer2", src, tmp_path / "out", rating="verbosity")
+    assert beaten(comparison) == {("b", "a")}
+    assert manifest["settings"]["rating"] == "verbosity"
+    with pytest.raises(ConfigError, match="rating: helpsteer2 has no 'votes'; it has helpfulness,"):
+        imported("helpsteer2", src, tmp_path / "no", rating="votes")
+    with pytest.raises(ConfigError, match="rating: pairs has no 'votes'; it has none"):
+        imported("pairs", src, tmp_path / "no", rating="votes")

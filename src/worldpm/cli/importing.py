@@ -18,15 +18,27 @@ from worldpm.cli.common import (
     announce,
     check_inputs,
     check_output,
+    say,
 )
 from worldpm.cli.show import report_made
 
 
 def import_(
     name: Annotated[
-        str, typer.Argument(help="hh-rlhf, helpsteer2, ultrafeedback, pairs (your own rows), ...")
+        str,
+        typer.Argument(
+            help="hh-rlhf, helpsteer2, helpsteer2-preference, oasst, oasst-zh, qa-feedback, "
+            "rlhflow, shp, skywork, tldr, ukpconvarg, ultrafeedback, or pairs: your own rows, or "
+            "rows of TRL's form of any origin."
+        ),
     ],
-    src: Annotated[Path, typer.Argument(help="The set as its authors publish it.")],
+    src: Annotated[
+        str,
+        typer.Argument(
+            help="The set as its authors publish it: a file, a folder, or its id on the Hugging "
+            "Face hub (nvidia/HelpSteer2[@revision])."
+        ),
+    ],
     out: OutFolder,
     overrides: SetOption = None,
     as_json: JsonFlag = False,
@@ -36,18 +48,27 @@ def import_(
 ) -> None:
     """A published preference set -> comparisons, split.
 
-    Settings for --set: validation, test, seed, and test_by_subset.SUBSET (1.0 holds it out).
+    Settings for --set: rating (which one decides), disjoint_pairs (UltraFeedback as the paper pairs
+    it), shuffle, validation, test, seed, and test_by_subset.SUBSET (1.0 holds it out).
     """
     from worldpm.config import load_settings
-    from worldpm.pairs.imports import ImportSettings, check_import, import_published
+    from worldpm.pairs.hub import HubSet, fetch_set, hub_name
+    from worldpm.pairs.imports import ImportSettings, check_import, check_set, import_published
 
     settings = load_settings(ImportSettings, None, overrides or [])
-    check_inputs([src])
-    check_import(name, src, out)
-    check_output(out, [src], force=force)
+    check_set(name, settings)
+    on_hub, path = hub_name(src), Path(src).expanduser()
+    if on_hub is None:
+        check_inputs([path])
+        check_import(name, path, out, settings)
+    check_output(out, [path], force=force)
     if dry_run:
         values = {"set": name, **settings.model_dump(mode="json")}
-        announce([src], out, values, as_json=as_json)
+        announce([path if on_hub is None else src], out, values, as_json=as_json)
         return
-    manifest = import_published(name, src, out, settings, force=force, quiet=quiet)
+    found: Path | HubSet = path
+    if on_hub is not None:
+        found = fetch_set(name, *on_hub)
+        say(f"{found.id}: commit {found.commit}", quiet=quiet)
+    manifest = import_published(name, found, out, settings, force=force, quiet=quiet)
     report_made(out, manifest, as_json=as_json)

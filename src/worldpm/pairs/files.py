@@ -5,13 +5,14 @@
 Numbers count from 1. Errors are DataError with the file and row.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from worldpm.errors import DataError
+from worldpm.records import Conversation, Message
 from worldpm.store import read_json_lines, read_parquet_rows
 
 
@@ -41,7 +42,12 @@ def find(path: Path, *endings: str) -> list[Path]:
 
 def rows(path: Path, *endings: str) -> Iterator[tuple[Path, int, Mapping[str, Any]]]:
     """Yield (file, row number, row) of the file or of every file of the folder."""
-    for file in find(path, *endings):
+    yield from rows_in(find(path, *endings))
+
+
+def rows_in(found: Iterable[Path]) -> Iterator[tuple[Path, int, Mapping[str, Any]]]:
+    """Yield (file, row number, row) of each file in turn."""
+    for file in found:
         for number, row in _rows_of(file):
             if not isinstance(row, Mapping):
                 raise DataError(f"{file}:{number}: a row must be a JSON object")
@@ -51,7 +57,7 @@ def rows(path: Path, *endings: str) -> Iterator[tuple[Path, int, Mapping[str, An
 def _rows_of(file: Path) -> Iterator[tuple[int, Any]]:
     if file.suffix == ".parquet":
         yield from read_parquet_rows(file)
-    elif file.suffix == ".json":
+    elif file.suffix == ".json" and not _begins_an_object(file):
         try:
             values = orjson.loads(file.read_bytes())
         except orjson.JSONDecodeError as error:
@@ -61,6 +67,12 @@ def _rows_of(file: Path) -> Iterator[tuple[int, Any]]:
         yield from enumerate(values, 1)
     else:
         yield from read_json_lines(file)
+
+
+def _begins_an_object(file: Path) -> bool:
+    """Whether a file named .json is JSON lines by another name, as SHP's are."""
+    with file.open("rb") as opened:
+        return opened.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
 
 
 def tab_separated(file: Path) -> Iterator[list[str]]:
@@ -81,9 +93,24 @@ def text(row: Mapping[str, Any], key: str, where: str) -> str:
     return value
 
 
+def optional_text(row: Mapping[str, Any], key: str, where: str) -> str | None:
+    """The text at `key`, or None where there is none; DataError if it is something else."""
+    return None if row.get(key) is None else text(row, key, where)
+
+
 def number(row: Mapping[str, Any], key: str, where: str) -> float:
     """The number at `key`; DataError if it is missing or something else."""
     value = row.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise DataError(f"{where}: {key} must be a number, not {type(value).__name__}")
     return float(value)
+
+
+def user_turn(content: str) -> Conversation:
+    """A prompt of one message, the user's."""
+    return (Message("user", content),)
+
+
+def answers(texts: Sequence[str]) -> tuple[Conversation, ...]:
+    """Replies of one message each, the assistant's."""
+    return tuple((Message("assistant", text),) for text in texts)

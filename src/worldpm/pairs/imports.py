@@ -5,10 +5,12 @@
 
 Rows that begin alike never straddle splits: the split is drawn from the hash of the opening (the
 first user message, case and blanks ignored), and a row that would train or validate on an opening
-which another subset holds out for test is dropped as `opening_held_out`.
+which another subset holds out for test is dropped as `opening_held_out`. Many sets put the chosen
+reply first; here the place of a reply is drawn by a hash, so that it tells nothing.
 """
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +21,29 @@ from rich.progress import track
 
 from worldpm.config import Settings
 from worldpm.errors import ConfigError, OutputExistsError
-from worldpm.pairs.published import PUBLISHED
-from worldpm.pairs.split import Split, SplitSettings, split_of
+from worldpm.pairs.hub import HubSet
+from worldpm.pairs.published import ABOUT, PUBLISHED
+from worldpm.pairs.split import Split, SplitSettings, split_of, unit_hash
 from worldpm.records import Comparison, Edge
 from worldpm.store import ArtifactWriter, read_manifest
 
+# What `meta` may hold of each reply, in the order of the replies.
+PER_REPLY = ("posts", "replies", "reply_labels")
+
 
 class ImportSettings(Settings):
-    """How a published set is split."""
+    """How a published set becomes comparisons, and how it is split."""
 
+    rating: str | None = None
+    """The rating that decides, of a set with several (HelpSteer2, UltraFeedback); the set's own
+    default if not given. The paper fine-tunes on HelpSteer2's helpfulness and does not say which
+    of UltraFeedback's it takes."""
+    disjoint_pairs: bool = False
+    """Make K replies K/2 pairs that share no reply, drawn by a hash, instead of one comparison:
+    UltraFeedback as in the paper, two pairs of four completions (section 4.1)."""
+    shuffle: bool = True
+    """Draw the place of each reply by a hash; false keeps the set's own order, in which the
+    chosen one often stands first."""
     validation: float = Field(default=0.05, ge=0, le=1)
     test: float = Field(default=0.05, ge=0, le=1)
     test_by_subset: dict[str, float] = Field(default_factory=dict)
@@ -37,7 +53,7 @@ class ImportSettings(Settings):
 
 def import_published(
     name: str,
-    src: Path,
+    src: Path | HubSet,
     folder: Path,
     settings: ImportSettings | None = None,
     *,
@@ -50,8 +66,16 @@ def import_published(
     read.
     """
     settings = settings or ImportSettings()
-    check_import(name, src, folder)
-    console = Console(stderr=True)
+    path = src.folder if isinstance(src, HubSet) else src
+    check_import(name, path, folder, settings)
+    options = {} if settings.rating is None else {"rating": settings.rating}
+    if name == "pairs" and isinstance(src, HubSet):
+        options["source"] = src.id.partition("/")[2]
+
+    def read(drop: Callable[[str], None]) -> Iterator[Comparison]:
+        for comparison in PUBLISHED[name](path, drop, **options):
+            yield from _pieces(comparison, settings, drop)
+
     with ArtifactWriter(
         folder,
         Comparison,
@@ -60,7 +84,7 @@ def import_published(
         force=force,
     ) as out:
         # Two passes, so that every held-out opening is known before the first row trains.
-        held_out, subsets = _held_out_openings(name, src, settings)
+        held_out, subsets = _held_out_openings(read(lambda reason: None), settings)
         if unknown := settings.test_by_subset.keys() - subsets:
             raise ConfigError(
                 f"test_by_subset: {name} has no subset {', '.join(sorted(unknown))}; "
@@ -68,9 +92,9 @@ def import_published(
             )
         numbers: Counter[str] = Counter()
         by_subset: dict[str, Counter[str]] = {}
-        for comparison in track(
-            PUBLISHED[name](src, out.drop), f"import {name}", console=console, disable=quiet
-        ):
+        by_source: dict[str, Counter[str]] = {}
+        console = Console(stderr=True)
+        for comparison in track(read(out.drop), f"import {name}", console=console, disable=quiet):
             better = _decided(comparison)
             if not better:
                 out.drop("identical_replies" if comparison.better else "no_preference")
@@ -80,26 +104,45 @@ def import_published(
             if part != "test" and opening(comparison) in held_out:
                 out.drop("opening_held_out")
                 continue
-            out.add(part, replace(comparison, better=better))
+            comparison = replace(comparison, better=better)
+            out.add(part, shuffled(comparison, settings.seed) if settings.shuffle else comparison)
             numbers["replies"] += len(comparison.replies)
             numbers["edges"] += len(better)
             by_subset.setdefault(comparison.subset or "", Counter())[part] += 1
-        for file in sorted(each for each in src.rglob("*") if each.is_file()) or [src]:
+            by_source.setdefault(comparison.source, Counter())[part] += 1
+        for file in sorted(each for each in path.rglob("*") if each.is_file()) or [path]:
             out.input(file)
         out.notes["numbers"] = dict(numbers)
+        out.notes["sources"] = {source: dict(parts) for source, parts in by_source.items()}
         if subsets:
             out.notes["subsets"] = {subset: dict(parts) for subset, parts in by_subset.items()}
+        about = ABOUT[name]
+        out.notes["published"] = {"set": name, "url": about.url, "license": about.license}
+        if isinstance(src, HubSet):
+            out.notes["hub"] = {"id": src.id, "commit": src.commit}
     return read_manifest(folder)
 
 
-def check_import(name: str, src: Path, folder: Path) -> None:
-    """ConfigError for an unknown set, OutputExistsError for a `folder` that is a part of `src`."""
-    if name not in PUBLISHED:
-        raise ConfigError(f"set {name!r} is unknown; choose from {', '.join(sorted(PUBLISHED))}")
+def check_import(
+    name: str, src: Path, folder: Path, settings: ImportSettings | None = None
+) -> None:
+    """ConfigError for an unknown set or rating, OutputExistsError for a `folder` inside `src`."""
+    check_set(name, settings or ImportSettings())
     if src.resolve() in folder.resolve().parents:
         raise OutputExistsError(
             f"{folder}: lies inside {src}, so that what is written would be read as part of the "
             "set; give an -o elsewhere"
+        )
+
+
+def check_set(name: str, settings: ImportSettings) -> None:
+    """ConfigError for a set that is unknown, or one without the rating that is to decide."""
+    if name not in PUBLISHED:
+        raise ConfigError(f"set {name!r} is unknown; choose from {', '.join(sorted(PUBLISHED))}")
+    known = ABOUT[name].ratings
+    if settings.rating is not None and settings.rating not in known:
+        raise ConfigError(
+            f"rating: {name} has no {settings.rating!r}; it has {', '.join(known) or 'none'}"
         )
 
 
@@ -108,6 +151,61 @@ def opening(comparison: Comparison) -> str:
     asked = [message.content for message in comparison.prompt if message.role == "user"]
     text = asked[0] if asked else "\n".join(message.content for message in comparison.prompt)
     return " ".join(text.split()).casefold()
+
+
+def shuffled(comparison: Comparison, seed: int = 0) -> Comparison:
+    """The same comparison with its replies in an order drawn from the hash of its id.
+
+    What `meta` holds of each reply (`PER_REPLY`) moves along; edges are sorted, so that neither
+    they nor the places tell which reply the set named first.
+    """
+    return _taken(comparison, _drawn_order(comparison, seed, "place"))
+
+
+def _drawn_order(comparison: Comparison, seed: int, purpose: str) -> list[int]:
+    """Numbers of the replies in an order drawn by a hash."""
+
+    def draw(index: int) -> float:
+        return unit_hash(seed, purpose, comparison.source, comparison.id, index)
+
+    return sorted(range(len(comparison.replies)), key=draw)
+
+
+def _taken(comparison: Comparison, order: list[int]) -> Comparison:
+    """The comparison of the replies `order`, in that order, and the edges among them."""
+    place = {old: new for new, old in enumerate(order)}
+    meta = dict(comparison.meta)
+    for key in PER_REPLY:
+        values = meta.get(key)
+        if isinstance(values, list) and len(values) == len(comparison.replies):
+            meta[key] = [values[old] for old in order]
+    edges = [
+        replace(edge, winner=place[edge.winner], loser=place[edge.loser])
+        for edge in comparison.better
+        if edge.winner in place and edge.loser in place
+    ]
+    return replace(
+        comparison,
+        replies=tuple(comparison.replies[old] for old in order),
+        better=tuple(sorted(edges, key=lambda edge: (edge.winner, edge.loser))),
+        meta=meta,
+    )
+
+
+def _pieces(
+    comparison: Comparison, settings: ImportSettings, drop: Callable[[str], None]
+) -> Iterator[Comparison]:
+    """The comparison itself, or its disjoint pairs; a pair without an edge is a drop."""
+    if not settings.disjoint_pairs or len(comparison.replies) == 2:
+        yield comparison
+        return
+    order = _drawn_order(comparison, settings.seed, "pair")
+    for number in range(len(order) // 2):
+        pair = _taken(comparison, sorted(order[2 * number : 2 * number + 2]))
+        if pair.better:
+            yield replace(pair, id=f"{comparison.id}/{number + 1}")
+        else:
+            drop("tied_pair")
 
 
 def _decided(comparison: Comparison) -> tuple[Edge, ...]:
@@ -124,10 +222,12 @@ def _split(comparison: Comparison, settings: ImportSettings) -> Split:
     return split_of(fractions, comparison.source, opening(comparison), test)
 
 
-def _held_out_openings(name: str, src: Path, settings: ImportSettings) -> tuple[set[str], set[str]]:
+def _held_out_openings(
+    comparisons: Iterator[Comparison], settings: ImportSettings
+) -> tuple[set[str], set[str]]:
     """(openings that some subset holds out for test, names of the subsets)."""
     openings, subsets = set(), set()
-    for comparison in PUBLISHED[name](src, lambda reason: None):
+    for comparison in comparisons:
         if comparison.subset is not None:
             subsets.add(comparison.subset)
         if _split(comparison, settings) == "test":
