@@ -59,6 +59,7 @@ def compare(
             "license": thread.license,
             "tags": list(thread.tags),
             "author": thread.question.author,
+            "created": thread.question.created,
             **_chain(thread),
             "num_answers": len(answers),
             "posts": [
@@ -66,6 +67,7 @@ def compare(
                     "id": post.id,
                     "url": post.url,
                     "author": post.author,
+                    "created": post.created,
                     "votes": post.votes,
                     "accepted": post.accepted,
                 }
