@@ -60,10 +60,8 @@ def test_attribution_is_kept():
 def test_the_time_of_each_post_is_kept():
     """When the question and each answer were written travels with the comparison."""
     written = thread(1, 2)
-    dated = replace(
-        written, posts=tuple(replace(p, created=f"2020-01-0{n + 1}") for n, p in enumerate(written.posts))
-    )  # fmt: skip
-    meta = run(dated)[0].meta
+    posts = tuple(replace(p, created=f"2020-01-0{n + 1}") for n, p in enumerate(written.posts))
+    meta = run(replace(written, posts=posts))[0].meta
     assert meta["created"] == "2020-01-01"
     assert [post["created"] for post in meta["posts"]] == ["2020-01-02", "2020-01-03"]
 
