@@ -29,10 +29,10 @@ struct PairDot {
     static Vec multiply_add(Vec a, Vec b, Vec c) {
         return {_mm512_dpbf16_ps(c.v, (__m512bh)a.v, (__m512bh)b.v)};
     }
-    static void put(char* panel, int k, int column, std::uint32_t bits) {
-        const std::uint16_t half = nearest_bfloat16(bits);
-        char* word = panel + static_cast<std::size_t>(k / 2) * word_step + column * 4;
-        std::memcpy(word + k % 2 * sizeof half, &half, sizeof half);
+    static void put_steps(char* panel, int k, const float* first, const float* second) {
+        char* out = panel + static_cast<std::size_t>(k / 2) * word_step;
+        store_bf16_words(out, load(first), load(second));
+        store_bf16_words(out + word_step / 2, load(first + Vec::width), load(second + Vec::width));
     }
     static void run(const char* a, std::size_t a_group_stride, int rows, const char* b, int lines,
                     float* c, std::size_t c_stride, bool accumulate) {

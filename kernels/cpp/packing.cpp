@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
+#include <type_traits>
 
 #include "layer.hpp"
 
@@ -82,8 +83,14 @@ struct Layer::Header {
     std::uint32_t version_;
     char isa[20];
     std::int32_t precision, storage;
-    LayerShape shape;
+    std::int32_t hidden, heads, kv_heads, head_dim, inner;
+    float eps;
+    std::int32_t qk_norm, unused;  // no gap anywhere: equal layers pack to equal bytes
     std::uint64_t total;
+
+    LayerShape shape() const {
+        return {hidden, heads, kv_heads, head_dim, inner, eps, qk_norm != 0};
+    }
 };
 
 void LayerShape::check() const {
@@ -133,12 +140,13 @@ Layer::Layer(const LayerShape& shape, const std::map<std::string, Weight>& weigh
       isa_(&choose_isa(isa, precision)),
       kernels_(isa_->kernels(precision_, storage_)),
       layout_(*kernels_, shape_),
-      data_(own_.reserve(layout_.total)) {
+      data_(own_.reserve(layout_.total, false)) {
     pack(weights);
 }
 
 void Layer::pack(const std::map<std::string, Weight>& weights) {
     char* out = own_.data();
+    std::memset(out, 0, layout_.qkv_at);  // absent biases are zero; panels are written whole
     Taker take(weights);
     const int hidden = shape_.hidden, inner = shape_.inner, columns = kernels_->panel_cols;
     const int queries = shape_.queries(), keys = shape_.keys();
@@ -211,9 +219,15 @@ void Layer::pack(const std::map<std::string, Weight>& weights) {
     std::strncpy(header.isa, isa_->name, sizeof header.isa - 1);
     header.precision = static_cast<std::int32_t>(precision_);
     header.storage = static_cast<std::int32_t>(storage_);
-    header.shape = shape_;
+    header.hidden = shape_.hidden;
+    header.heads = shape_.heads;
+    header.kv_heads = shape_.kv_heads;
+    header.head_dim = shape_.head_dim;
+    header.inner = shape_.inner;
+    header.eps = shape_.eps;
+    header.qk_norm = shape_.qk_norm;
     header.total = layout_.total;
-    static_assert(sizeof header <= 256);
+    static_assert(sizeof header == 80 && std::is_trivially_copyable_v<Header>);
     std::memcpy(out, &header, sizeof header);
 }
 
@@ -231,14 +245,14 @@ Header read_header(const char* packed, std::size_t size) {
     if (header.isa[sizeof header.isa - 1] != '\0' || (header.precision | 1) != 1 ||
         (header.storage | 1) != 1)
         fail("the packed layer's header is damaged");
-    header.shape.check();
+    header.shape().check();
     return header;
 }
 
 }  // namespace
 
 Layer::Layer(const char* packed, std::size_t size)
-    : shape_(read_header<Header>(packed, size).shape),
+    : shape_(read_header<Header>(packed, size).shape()),
       precision_(static_cast<Precision>(read_header<Header>(packed, size).precision)),
       storage_(static_cast<Storage>(read_header<Header>(packed, size).storage)),
       isa_(&choose_isa(read_header<Header>(packed, size).isa, precision_)),

@@ -186,7 +186,7 @@ int num_threads() {
 
 Buffer::~Buffer() { std::free(data_); }
 
-char* Buffer::reserve(std::size_t bytes) {
+char* Buffer::reserve(std::size_t bytes, bool zeroed) {
     if (bytes <= size_) return data_;
     const std::size_t unit = bytes >= 2 * huge_page ? huge_page : 64;
     const std::size_t size = (bytes + unit - 1) / unit * unit;
@@ -197,7 +197,7 @@ char* Buffer::reserve(std::size_t bytes) {
 #if defined(__linux__)
     if (unit == huge_page) madvise(data_, size, MADV_HUGEPAGE);  // fewer page faults and misses
 #endif
-    std::memset(data_, 0, size);
+    if (zeroed) std::memset(data_, 0, size);
     size_ = size;
     return data_;
 }

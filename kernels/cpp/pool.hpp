@@ -17,8 +17,9 @@ public:
     Buffer(const Buffer&) = delete;
     Buffer& operator=(const Buffer&) = delete;
     ~Buffer();
-    // At least `bytes` bytes, aligned to 64 (from 4 MB on to huge pages); new bytes are zero.
-    char* reserve(std::size_t bytes);
+    // At least `bytes` bytes, aligned to 64 (from 4 MB on to huge pages); new ones are zero, unless
+    // everything will be written anyway.
+    char* reserve(std::size_t bytes, bool zeroed = true);
     float* reserve_floats(std::size_t count);
     char* data() const { return data_; }
 

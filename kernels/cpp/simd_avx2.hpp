@@ -45,6 +45,16 @@ inline Vec round_bf16(Vec a) {  // nearest bfloat16, ties to even
     const __m256i high = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
     return {_mm256_and_ps(chosen, _mm256_castsi256_ps(high))};
 }
+inline Vec load_bf16(const std::uint16_t* p) {
+    const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16))};
+}
+// Words of the nearest bfloat16 of `low` in their low halves and of `high` in their high ones.
+inline void store_bf16_words(char* p, Vec low, Vec high) {
+    const __m256i shifted = _mm256_srli_epi32(_mm256_castps_si256(round_bf16(low).v), 16);
+    const __m256i words = _mm256_or_si256(shifted, _mm256_castps_si256(round_bf16(high).v));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), words);
+}
 // Sixteen bfloat16 as words (low: a column of the first register, high: of the second).
 inline void load_bf16_words(const char* p, Vec& low, Vec& high) {
     const __m256i words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));

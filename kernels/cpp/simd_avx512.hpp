@@ -47,6 +47,16 @@ inline void store_bf16(std::uint16_t* p, Vec a) {
     const __m256i halves = _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded_bits(a), 16));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), halves);
 }
+inline Vec load_bf16(const std::uint16_t* p) {
+    const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16))};
+}
+// Words of the nearest bfloat16 of `low` in their low halves and of `high` in their high ones.
+inline void store_bf16_words(char* p, Vec low, Vec high) {
+    const __m512i words =
+        _mm512_or_si512(_mm512_srli_epi32(rounded_bits(low), 16), rounded_bits(high));
+    _mm512_storeu_si512(p, words);
+}
 // Thirty-two bfloat16 as words (low: a column of the first register, high: of the second).
 inline void load_bf16_words(const char* p, Vec& low, Vec& high) {
     const __m512i words = _mm512_loadu_si512(p);

@@ -51,6 +51,16 @@ inline Vec round_bf16(Vec a) {  // nearest bfloat16, ties to even
     const Vec chosen = choose(a.v == a.v, {(Float4)up}, {(Float4)(bits | 0x400000u)});
     return {(Float4)((Unsigned4)chosen.v & 0xffff0000u)};
 }
+inline Vec load_bf16(const std::uint16_t* p) {
+    const Unsigned4 bits = {p[0], p[1], p[2], p[3]};
+    return {(Float4)(bits << 16)};
+}
+// Words of the nearest bfloat16 of `low` in their low halves and of `high` in their high ones.
+inline void store_bf16_words(char* p, Vec low, Vec high) {
+    const Unsigned4 words =
+        (Unsigned4)round_bf16(low).v >> 16 | (Unsigned4)round_bf16(high).v;
+    __builtin_memcpy(p, &words, sizeof words);
+}
 // Eight bfloat16 as words (low: a column of the first register, high: of the second).
 inline void load_bf16_words(const char* p, Vec& low, Vec& high) {
     Unsigned4 words;
