@@ -1,9 +1,14 @@
-"""Small Stack Exchange dumps, written for the tests."""
+"""Small dumps of Stack Exchange and Reddit, written for the tests."""
 
+import gzip
+from collections.abc import Mapping
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
+import orjson
 import py7zr
+
+from worldpm.forum.lines import zstd
 
 
 def row(**attributes: object) -> str:
@@ -81,3 +86,102 @@ SITE_DROPPED = {
     "unknown_post_type": 1,
     "malformed_id": 1,
 }
+
+
+def write_lines(path: Path, *rows: Mapping[str, object]) -> Path:
+    """JSON lines, packed as the name says (.zst, .gz or not at all)."""
+    data = b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+    pack = {".zst": zstd.compress, ".gz": gzip.compress}.get(path.suffix, bytes)
+    path.write_bytes(pack(data))
+    return path
+
+
+def submission(own: str, **more: object) -> dict[str, object]:
+    """A row of Reddit's RS dumps."""
+    row = {
+        "id": own,
+        "subreddit": "College",
+        "title": f"Title {own}",
+        "selftext": f"Body {own}",
+        "score": 5,
+        "created_utc": 1490000000,
+        "permalink": f"/r/College/comments/{own}/why/",
+        "author": "asker",
+        "link_flair_text": "Advice",
+    }
+    return row | more
+
+
+def comment(own: str, link: str, body: object, score: object, **more: object) -> dict[str, object]:
+    """A row of Reddit's RC dumps; `parent_id` is the submission unless given."""
+    row = {
+        "id": own,
+        "link_id": f"t3_{link}",
+        "parent_id": f"t3_{link}",
+        "subreddit": "College",
+        "body": body,
+        "score": score,
+        "created_utc": 1490845596,
+        "author": "someone",
+    }
+    return row | more
+
+
+REDDIT = (
+    comment("c9", "s2", "Of the other.", 2),  # before its submission
+    submission("s1"),
+    submission("s2"),
+    submission("s3", selftext="[deleted]"),
+    submission("s4", over_18=True),
+    submission("s5", selftext="", title="  "),
+    submission("s6", removed_by_category="moderator"),
+    submission("s7", selftext="", url="https://example.org/x", is_self=False),
+    submission("S 8"),
+    comment("c1", "s1", "One.", 9),
+    comment("c2", "s1", "Two.", "4"),
+    comment("c3", "s1", "[removed]", 3),
+    comment("c4", "s1", "[deleted]", 3),
+    comment("c5", "s1", "&#x200B;", 3),
+    comment("c6", "s1", "No score.", None),
+    comment("c7", "s1", "Wrong score.", "many"),
+    comment("c8", "s1", "Hidden.", 1, score_hidden=True),
+    comment("ca", "s1", {"text": 1}, 1),
+    comment("c1", "s1", "One again.", 9, created_utc=1500000000),
+    comment("cb", "zz", "Of none.", 1),
+    comment("cc", "s3", "Of a deleted one.", 1),
+    comment("cd", "s1", "Of no parent.", 1, parent_id=None),
+    comment("n1", "s1", "Below one.", 5, parent_id="t1_c1"),
+    comment("n2", "s1", "Also below one.", 2, parent_id="t1_c1"),
+    comment("n3", "s1", "Below two.", 2, parent_id="t1_c2"),
+    comment("n4", "s1", "Below the removed.", 2, parent_id="t1_c3"),
+    comment("n5", "s1", "Below what is not there.", 2, parent_id="t1_zz"),
+    comment("n6", "s1", "A circle.", 2, parent_id="t1_n7"),
+    comment("n7", "s1", "A circle.", 2, parent_id="t1_n6"),
+    comment("m1", "s1", "Deep.", 2, parent_id="t1_n1"),
+    comment("m2", "s1", "Deep too.", 3, parent_id="t1_n1"),
+    comment("bo", "s1", "I am a bot, and this action was performed automatically.", 1),
+)
+
+_DROPPED = {
+    "deleted": 2,
+    "removed": 2,
+    "nsfw": 1,
+    "empty_body": 2,
+    "link_only": 1,
+    "malformed_id": 2,
+    "no_score": 1,
+    "malformed_score": 1,
+    "score_hidden": 1,
+    "malformed_body": 1,
+    "repeated_id": 1,
+    "answer_question_missing": 1,
+    "answer_of_dropped_question": 1,
+    "bot": 1,
+}
+_LOST = {"only_reply": 1, "reply_to_dropped_post": 1, "parent_missing": 1, "parent_cycle": 2}
+REDDIT_DROPPED = {
+    1: _DROPPED | {"reply_below_depth": 9},
+    2: _DROPPED | _LOST | {"reply_below_depth": 2},
+    3: _DROPPED | _LOST,
+}
+"""Why rows of REDDIT become no post, by depth."""

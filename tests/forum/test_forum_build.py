@@ -1,10 +1,22 @@
 """Folders of threads: whole or not at all, every row accounted for."""
 
 import pytest
-from dumps import SITE, SITE_DROPPED, document, question, write_7z
+from dumps import (
+    REDDIT,
+    REDDIT_DROPPED,
+    SITE,
+    SITE_DROPPED,
+    document,
+    question,
+    submission,
+    write_7z,
+    write_lines,
+)
 
 from worldpm.errors import ConfigError, DataError, OutputExistsError
 from worldpm.forum.build import build_threads
+from worldpm.forum.plain import PlainSettings
+from worldpm.forum.reddit import RedditSettings
 from worldpm.records import Thread
 from worldpm.store import read_artifact
 
@@ -79,3 +91,102 @@ def test_an_unknown_forum_lists_the_known(tmp_path):
     """The message names what can be read."""
     with pytest.raises(ConfigError, match="stackexchange"):
         build_threads([], tmp_path / "threads", forum="usenet")
+
+
+REDDIT_FILES = ("RS_2021-06.zst", "RC_2021-06.zst")
+
+
+@pytest.fixture
+def reddit(tmp_path):
+    kinds = (
+        [row for row in REDDIT if "link_id" not in row],
+        [row for row in REDDIT if "link_id" in row],
+    )
+    return [
+        write_lines(tmp_path / name, *rows) for name, rows in zip(REDDIT_FILES, kinds, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_dumps_that_belong_together_are_one_part(tmp_path, reddit, depth):
+    """Reddit's rows = posts + dropped, posts of chains counted once; scratch files are gone."""
+    settings = RedditSettings(depth=depth)
+    out = tmp_path / "threads"
+    manifest = build_threads(reddit, out, forum="reddit", settings=settings, quiet=True)
+    assert manifest["dropped"] == REDDIT_DROPPED[depth]
+    assert manifest["settings"]["forum"] == "reddit"
+    assert manifest["settings"]["depth"] == depth
+    numbers = manifest["numbers"]
+    assert numbers["posts"] + numbers["dropped"] == len(REDDIT)
+    assert manifest["counts"] == {"reddit": numbers["threads"]}
+    assert numbers.get("threads_below_an_answer", 0) == (0 if depth == 1 else 2)
+    assert [entry["path"] for entry in manifest["inputs"]] == list(REDDIT_FILES)
+    assert sorted(tmp_path.iterdir()) == sorted([*reddit, out])
+
+
+def test_what_a_killed_run_left_does_not_matter(tmp_path, reddit):
+    """Shards of an earlier run are removed first: the same threads, and nothing left over."""
+    build_threads(reddit, tmp_path / "one", forum="reddit", quiet=True)
+    stale = tmp_path / ".two.scratch" / "reddit"
+    stale.mkdir(parents=True)
+    write_lines(stale / "00000.jsonl.zst", {"stale": 1})
+    build_threads(reddit, tmp_path / "two", forum="reddit", quiet=True)
+    one, two = (list(read_artifact(tmp_path / name, Thread)) for name in ("one", "two"))
+    assert one == two
+    assert not stale.parent.exists()
+
+
+def test_a_damaged_dump_leaves_no_shards_behind(tmp_path, reddit):
+    """An error in the second file removes what the first one wrote."""
+    reddit[1].write_bytes(reddit[1].read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"RC_2021-06\.zst: cut short"):
+        build_threads(reddit, tmp_path / "threads", forum="reddit", quiet=True)
+    assert sorted(tmp_path.iterdir()) == sorted(reddit)
+
+
+def test_communities_share_a_part(tmp_path, reddit):
+    """With communities as sources there is one part; what is dropped is the forum's."""
+    settings = RedditSettings(by_subreddit=True)
+    more = write_lines(tmp_path / "RS_more.zst", submission("s99", subreddit="Emory"))
+    manifest = build_threads(
+        [*reddit, more], tmp_path / "threads", forum="reddit", settings=settings, quiet=True
+    )
+    assert manifest["counts"] == {"reddit": 3}
+    sources = manifest["sources"]
+    assert {name: counts.get("threads", 0) for name, counts in sources.items()} == {
+        "r/College": 2, "r/Emory": 1, "reddit": 0,
+    }  # fmt: skip
+    assert sources["reddit"]["dropped"] == manifest["numbers"]["dropped"]
+
+
+PLAIN = {
+    "id": "7",
+    "title": "Mail jo@uni.edu",
+    "text": "or call +1 212 555 0187",
+    "author": "jo",
+    "answers": [
+        {"id": "a", "text": "bo@uni.edu", "votes": 1, "author": "bo"},
+        {"id": "b", "text": "no", "votes": 2, "parent": "a", "author": "bo"},
+        {"id": "c", "text": "di@uni.edu", "votes": 2, "parent": "a"},
+    ],
+}
+
+
+def test_contacts_and_authors_go_on_request(tmp_path):
+    """Every text of every forum is masked, each contact counted once; by default all stays."""
+    dump = write_lines(tmp_path / "f.jsonl", PLAIN)
+
+    def build(name, **more):
+        settings = PlainSettings(depth=2, **more)
+        out = tmp_path / name
+        manifest = build_threads([dump], out, forum="plain", settings=settings, quiet=True)
+        return manifest["numbers"], list(read_artifact(out, Thread))
+
+    numbers, (root, below) = build("masked", mask_contacts=True, authors="drop")
+    assert (numbers["emails_masked"], numbers["phones_masked"]) == (3, 1)
+    assert (root.title, root.question.text) == ("Mail [e-mail]", "or call [phone]")
+    assert [post.text for post in below.posts] == ["or call [phone]", "[e-mail]", "no", "[e-mail]"]
+    assert {post.author for post in (*root.posts, *below.posts)} == {None}
+    numbers, (root, _) = build("kept")
+    assert "emails_masked" not in numbers
+    assert (root.title, root.answers[0].author) == ("Mail jo@uni.edu", "bo")

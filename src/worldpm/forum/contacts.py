@@ -20,8 +20,8 @@ _EMAIL = re.compile(
 # picture@2x.png and package@next.js are files.
 _FILE_ENDINGS = {
     "css", "gif", "go", "htm", "html", "ico", "jpeg", "jpg", "js", "json", "md", "mjs", "mount",
-    "png", "py", "rb", "rs", "service", "socket", "svg", "target", "timer", "ts", "txt", "webp", "xml",
-    "yaml", "yml",
+    "png", "py", "rb", "rs", "service", "socket", "svg", "target", "timer", "ts", "txt", "webp",
+    "xml", "yaml", "yml",
 }  # fmt: skip
 _BEFORE, _AFTER = r"(?<![\w.,/#=$&+-])", r"(?![\w/%]|[.,:-]\d)"
 _INTERNATIONAL = rf"{_BEFORE}\+[1-9]\d{{0,2}}(?:[ .-]?\(?\d{{1,4}}\)?){{2,6}}{_AFTER}"

@@ -78,7 +78,7 @@ def read_stackexchange(path: Path, drop: Drop, note: Drop = lambda name: None) -
     Raises DataError naming the archive and member for what cannot be read: damage, broken XML,
     entities, decompression bombs, names that escape, no Posts.xml.
     """
-    site = _Site(drop, note, _site_name(path))
+    site = _Site(drop, note, site_name(path))
     rows: dict[str, Callable[[etree._Element], None]] = {
         "Posts.xml": lambda element: _read_post(site, element),
         "Votes.xml": lambda element: _read_vote(site, element),
@@ -167,7 +167,8 @@ def _parse_file(path: Path, row: Callable[[etree._Element], None]) -> None:
     parser.close()
 
 
-def _site_name(path: Path) -> str:
+def site_name(path: Path) -> str:
+    """The site that an archive, folder or Posts.xml is of, by its name."""
     whole = Path(os.path.abspath(path))  # "." has no name of its own
     name = whole.parent.name if path.suffix.lower() == ".xml" else whole.name
     # The largest site comes in an archive for each table: stackoverflow.com-Posts.7z.

@@ -1,0 +1,79 @@
+"""What every reader of a forum is given, and what it gives back.
+
+    read(paths, settings, Reading(drop, note, scratch, say))  ->  Thread, Thread, ...
+
+Each row of the dumps becomes a post of exactly one thread, or `drop` hears of it under a reason.
+"""
+
+import datetime
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from worldpm.config import Settings
+
+Count = Callable[[str], None]
+# Past what any forum counts, and well inside the 64 bits of a Parquet column.
+MAX_VOTES = 10**12
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+
+
+class ForumSettings(Settings):
+    """What is done to the threads of any forum."""
+
+    mask_contacts: bool = False
+    """Put `[e-mail]` and `[phone]` where a text has one."""
+    authors: Literal["keep", "drop"] = "keep"
+    """Some licences ask that authors be named; `drop` leaves them out, and their profile links."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Whom a reader tells of rows left out (`drop`) and of things worth a count (`note`)."""
+
+    drop: Count
+    note: Count
+    scratch: Path
+    """A folder for what does not fit in memory; it goes when the reading ends."""
+    say: Callable[[str], None] = lambda text: None
+    """Takes the state of the work in a few words."""
+
+
+def votes_of(value: Any) -> int | str:
+    """A row's votes as an integer, or the reason why it has none.
+
+    Takes integers, whole floats (tables with gaps come as 12.0) and texts of an integer.
+    """
+    if value is None or value == "":
+        return "no_score"
+    written = isinstance(value, str) and len(value) < 20 and _INTEGER.fullmatch(value.strip())
+    if written or (isinstance(value, float) and value.is_integer()):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MAX_VOTES:
+        return "malformed_score"
+    return value
+
+
+def id_of(value: Any) -> str | None:
+    """A row's id as text, or None where it is neither a short text nor an integer."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not 0 < len(value) <= 200 or not value.isprintable():
+        return None
+    return value.strip() or None
+
+
+def text_of(value: Any) -> str | None:
+    """A text without blanks around it, or None for anything else and for an empty one."""
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def moment_of(seconds: Any) -> str | None:
+    """Seconds since 1970 as `2017-03-30T03:46:36` (UTC), the form of Stack Exchange's dumps."""
+    try:
+        moment = datetime.datetime.fromtimestamp(float(seconds), datetime.UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
+    return moment.replace(tzinfo=None).isoformat(timespec="seconds")
