@@ -21,7 +21,7 @@ from worldpm.records import Comparison, Conversation, ScoreFn
 _WORD = re.compile(
     r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+"
 )
-_CODE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
+CODE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _MARKS = re.compile(
     r"^[ \t]*(?:[-*+]|\d{1,3}[.)])[ \t]+\S"  # a list item
     r"|^#{1,6}[ \t]+\S"  # a header
@@ -45,14 +45,19 @@ def longer_characters(comparisons: Sequence[Comparison]) -> list[list[float]]:
     return _score_each(comparisons, lambda text: float(len(text)))
 
 
+def count_words(text: str) -> int:
+    """Words of a text; a Han, kana or Hangul character counts as one."""
+    return len(_WORD.findall(text))
+
+
 def longer_words(comparisons: Sequence[Comparison]) -> list[list[float]]:
-    """The reply's length in words; a Han, kana or Hangul character counts as one."""
-    return _score_each(comparisons, lambda text: float(len(_WORD.findall(text))))
+    """The reply's length in words, as `count_words` counts."""
+    return _score_each(comparisons, lambda text: float(count_words(text)))
 
 
 def more_markdown(comparisons: Sequence[Comparison]) -> list[list[float]]:
     """List items + headers + bold elements outside fenced code: the marks of WorldPM 3.3."""
-    return _score_each(comparisons, lambda text: float(len(_MARKS.findall(_CODE.sub("", text)))))
+    return _score_each(comparisons, lambda text: float(len(_MARKS.findall(CODE.sub("", text)))))
 
 
 def chance(comparisons: Sequence[Comparison]) -> list[list[float]]:

@@ -253,9 +253,9 @@ def measure(
     if edges.num_clusters == 0:
         raise WorldPMError(f"{name}: no comparison has a known edge, so nothing can be measured")
     weight = edge_weights(edges, weighting)
-    sizes = _by_cluster(edges, weight)
+    sizes = by_cluster(edges, weight)
     columns = [edge_accuracy(edges.difference), edge_loss(edges.difference)]
-    totals = np.column_stack([_by_cluster(edges, weight * column) for column in columns])
+    totals = np.column_stack([by_cluster(edges, weight * column) for column in columns])
     samples = bootstrap_means(totals, sizes, seed=seed, resamples=resamples)
     right = totals[:, 0] / sizes
     plain = bool(np.all((right < 1e-12) | (right > 1 - 1e-12)) and np.allclose(sizes, sizes[0]))
@@ -280,7 +280,8 @@ def measure(
     )
 
 
-def _by_cluster(edges: EdgeTable, values: Floats) -> Floats:
+def by_cluster(edges: EdgeTable, values: Floats) -> Floats:
+    """The sum of values (edges,) in each comparison: (clusters,)."""
     return np.bincount(edges.cluster, values, minlength=edges.num_clusters).astype(np.float64)
 
 
@@ -303,8 +304,8 @@ def difference(
     assert np.array_equal(a.cluster, b.cluster)
     assert np.array_equal(a.weight, b.weight)
     weight = edge_weights(a, weighting)
-    sizes = _by_cluster(a, weight)
-    totals = _by_cluster(a, weight * (per_edge(a.difference) - per_edge(b.difference)))
+    sizes = by_cluster(a, weight)
+    totals = by_cluster(a, weight * (per_edge(a.difference) - per_edge(b.difference)))
     samples = bootstrap_means(totals[:, None], sizes, seed=seed, resamples=resamples)
     return Difference(
         value=float(totals.sum() / sizes.sum()),

@@ -1,0 +1,245 @@
+"""Surface of replies -> how much of an agreement with the labels is style.
+
+    comparisons -> style_edges(...) -> Z (edges, features)
+    edge_table(...), Z -> style_report(...) -> losses and accuracies with and without style
+
+WorldPM 3.3 fits R = alpha D + beta Z, D the score difference of a pair and Z its difference of
+style, by logistic regression, and reads the loss and accuracy of R. It fits on the very rows that
+it then scores, which credits style for what it memorised; so every number is here twice, in sample
+as in the paper and held out by prompt, and beside it stands what style alone reaches (alpha = 0).
+
+>>> from worldpm.records import Message
+>>> long, short = (Message("assistant", "So be it."),), (Message("assistant", "Yes."),)
+>>> pair = Comparison("1", "example", None, (), (long, short), (Edge(0, 1),))
+>>> style_edges([pair], ["length"])
+array([[0.5]])
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldpm.errors import ConfigError
+from worldpm.evals.baselines import CODE, count_words
+from worldpm.evals.logistic import fit_logistic, held_out_margins
+from worldpm.evals.metrics import (
+    Difference,
+    EdgeTable,
+    Weighting,
+    difference,
+    edge_accuracy,
+    edge_loss,
+    edge_weights,
+)
+from worldpm.records import Comparison, Edge
+
+Floats = NDArray[np.float64]
+
+_LISTS = re.compile(r"^[ \t]*(?:[-*+]|\d{1,3}[.)])[ \t]+\S", re.MULTILINE)
+_HEADERS = re.compile(r"^#{1,6}[ \t]+\S", re.MULTILINE)
+_BOLD = re.compile(r"\*\*[^*\n]+\*\*|__[^_\n]+__")
+_FENCES = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
+_EMOJI = re.compile("[\u2600-\u27bf\U0001f1e6-\U0001f1ff\U0001f300-\U0001faff]")
+_REFUSAL = re.compile(
+    r"\b(?:I (?:cannot|can't|can’t|am unable to|won't|won’t|must decline)"
+    r"|I(?:'m|’m| am) (?:sorry|unable|not able)|as an AI\b)|抱歉|无法",
+    re.IGNORECASE,
+)
+
+
+def _outside_code(pattern: re.Pattern[str]) -> Callable[[str], float]:
+    return lambda text: float(len(pattern.findall(CODE.sub("", text))))
+
+
+PAPER = ("length", "lists", "headers", "bold")
+FEATURES: Mapping[str, Callable[[str], float]] = {
+    "length": lambda text: float(count_words(text)),
+    "lists": _outside_code(_LISTS),
+    "headers": _outside_code(_HEADERS),
+    "bold": _outside_code(_BOLD),
+    "characters": lambda text: float(len(text)),
+    "emoji": lambda text: float(len(_EMOJI.findall(text))),
+    "code": lambda text: float((len(_FENCES.findall(text)) + 1) // 2),
+    "refusal": lambda text: float(bool(_REFUSAL.search(text[:300]))),
+}
+"""What can be counted of a reply. The first four are the paper's; `length` is in words, or in
+tokens where `style_edges` is given a counter. `refusal` is 1 where the reply opens like one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """One regression, measured on its own rows and on rows it never saw (losses in nats)."""
+
+    loss_nats: float
+    accuracy: float
+    held_out_loss_nats: float
+    held_out_accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class StyleReport:
+    """How scores and labels stand to style; see the module.
+
+    `alpha` is the factor of the score difference and `beta` that of each feature's relative
+    difference, from -1 to 1, both fitted on all rows. `uncontrolled` has alpha alone, as the
+    paper's "no control", `style_only` beta alone. `over_style` is the held-out accuracy with score
+    and style less that of style alone, paired by comparison, and `less_loss` the same of the loss:
+    below zero where the score knows more than style does.
+
+    `phi_predicted` and `phi_labels` are for length and for marks the correlation of the predicted,
+    or the labelled, winner with the one that has more of it, pairs counted both ways round; None
+    where no pair differs. Accuracies of the raw scores where the chosen reply is the longer and the
+    shorter one are None where there is no such pair.
+    """
+
+    features: tuple[str, ...]
+    num_edges: int
+    alpha: float
+    beta: Mapping[str, float]
+    controlled: Fit
+    uncontrolled: Fit
+    style_only: Fit
+    over_style: Difference
+    less_loss: Difference
+    phi_predicted: Mapping[str, float | None]
+    phi_labels: Mapping[str, float | None]
+    chosen_longer_share: float
+    chosen_longer_accuracy: float | None
+    chosen_shorter_accuracy: float | None
+
+
+def check_features(names: Sequence[str]) -> None:
+    """ConfigError for a feature that is not one, none at all, or one named twice."""
+    for name in names:
+        if name not in FEATURES:
+            raise ConfigError(f"style feature {name!r} is not one of {', '.join(FEATURES)}")
+    if not names or len(set(names)) < len(names):
+        raise ConfigError("style features: name each once, and at least one")
+
+
+def relative(edges: Sequence[Edge], counts: Floats) -> Floats:
+    """(winner - loser) / (winner + loser) of counts (replies, features): (edges, features).
+
+    From -1 to 1, and 0 where neither has any. Turning a pair round changes the sign alone, so
+    nothing is centred: the mean over winners less losers is what labels know of style.
+    """
+    winner = counts[[edge.winner for edge in edges]]
+    loser = counts[[edge.loser for edge in edges]]
+    total = winner + loser
+    return np.asarray((winner - loser) / np.where(total == 0, 1.0, total), np.float64)
+
+
+def style_edges(
+    comparisons: Sequence[Comparison],
+    features: Sequence[str] = PAPER,
+    *,
+    count_tokens: Callable[[str], int] | None = None,
+) -> Floats:
+    """Z (edges, features), in the order of `edge_table`; `count_tokens` measures `length`.
+
+    Raises ConfigError as `check_features`.
+    """
+    check_features(features)
+    rules = dict(FEATURES)
+    if count_tokens is not None:
+        rules["length"] = lambda text: float(count_tokens(text))
+    rows = [np.zeros((0, len(features)))]
+    for comparison in comparisons:
+        if comparison.better:
+            texts = ["\n".join(message.content for message in r) for r in comparison.replies]
+            counts = np.array([[rules[name](text) for name in features] for text in texts])
+            rows.append(relative(comparison.better, counts))
+    return np.concatenate(rows)
+
+
+def style_report(
+    edges: EdgeTable,
+    style: Floats,
+    features: Sequence[str] = PAPER,
+    *,
+    weighting: Weighting,
+    seed: int = 0,
+    resamples: int = 1000,
+) -> StyleReport:
+    """Fit scores and style to the labels, in sample and held out; `style` is (edges, features)."""
+    assert style.shape == (len(edges.difference), len(features))
+    weight = edge_weights(edges, weighting)
+    both = np.column_stack([edges.difference, style])
+    coefficients = fit_logistic(both, weight)
+    margins, fits = {}, {}
+    for name, columns in {
+        "controlled": both,
+        "uncontrolled": edges.difference[:, None],
+        "style_only": style,
+    }.items():
+        held_out = held_out_margins(columns, edges.cluster, weight, seed=seed)
+        margins[name] = EdgeTable(held_out, edges.cluster, edges.weight, edges.best)
+        fits[name] = _fit(columns @ fit_logistic(columns, weight), held_out, weight)
+    over, less = (
+        difference(
+            margins["controlled"],
+            margins["style_only"],
+            per_edge=per_edge,
+            weighting=weighting,
+            seed=seed,
+            resamples=resamples,
+        )
+        for per_edge in (edge_accuracy, edge_loss)
+    )
+    kinds = _kinds(style, features)
+    longer = kinds["length"]
+    return StyleReport(
+        features=tuple(features),
+        num_edges=len(edges.difference),
+        alpha=float(coefficients[0]),
+        beta=dict(zip(features, coefficients[1:].tolist(), strict=True)),
+        **fits,
+        over_style=over,
+        less_loss=less,
+        phi_predicted={k: phi(edges.difference, more, weight) for k, more in kinds.items()},
+        phi_labels={k: phi(np.ones(len(more)), more, weight) for k, more in kinds.items()},
+        chosen_longer_share=float(weight[longer > 0].sum() / weight.sum()),
+        chosen_longer_accuracy=_accuracy(edges.difference, weight, longer > 0),
+        chosen_shorter_accuracy=_accuracy(edges.difference, weight, longer < 0),
+    )
+
+
+def phi(first: Floats, second: Floats, weight: Floats) -> float | None:
+    """The phi coefficient of two winners of each pair (WorldPM Eq. 6), given as signed differences.
+
+    Each pair is counted both ways round, so that all margins are one half and phi is the weight of
+    agreement less that of disagreement. A tie of either takes no part; None if nothing is left.
+    """
+    there = (first != 0) & (second != 0)
+    if not there.any():
+        return None
+    return float(np.average(np.sign(first * second)[there], weights=weight[there]))
+
+
+def _kinds(style: Floats, features: Sequence[str]) -> dict[str, Floats]:
+    """What has more length and more marks, as signed differences (edges,); zeros if not counted."""
+
+    def column(*names: str) -> Floats:
+        own = [style[:, i] for i, name in enumerate(features) if name in names]
+        return np.sum(own, axis=0) if own else np.zeros(len(style))
+
+    lengths = column("length") if "length" in features else column("characters")
+    return {"length": lengths, "marks": column("lists", "headers", "bold")}
+
+
+def _fit(in_sample: Floats, held_out: Floats, weight: Floats) -> Fit:
+    return Fit(
+        loss_nats=float(np.average(edge_loss(in_sample), weights=weight)),
+        accuracy=float(np.average(edge_accuracy(in_sample), weights=weight)),
+        held_out_loss_nats=float(np.average(edge_loss(held_out), weights=weight)),
+        held_out_accuracy=float(np.average(edge_accuracy(held_out), weights=weight)),
+    )
+
+
+def _accuracy(margins: Floats, weight: Floats, where: NDArray[np.bool_]) -> float | None:
+    if not where.any():
+        return None
+    return float(np.average(edge_accuracy(margins[where]), weights=weight[where]))
