@@ -6,97 +6,26 @@ from pathlib import Path
 
 import orjson
 import pytest
+from suite_folders import (
+    WRITERS,
+    judge,
+    write,
+    write_evalbiasbench,
+    write_hhh,
+    write_llmbar,
+    write_math,
+    write_rewardbench,
+    write_rm_bench,
+)
 
 from worldpm.errors import ConfigError, DataError
-from worldpm.evals.suites import SUITES, read_suite
+from worldpm.evals.shaping import Dropped
+from worldpm.evals.suites import SUITES, read_counted, read_suite
 from worldpm.records import Edge, Message
 from worldpm.schema import comparison_row
 
-REAL = Path(__file__).parents[2] / ".." / "shared" / "data" / "evals"
-
-
-def write(path: Path, value: object) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
-    return path
-
-
-def write_llmbar(folder: Path) -> Path:
-    row = {"input": "Name a fruit.", "output_1": "Chair.", "output_2": "Apple.", "label": 2}
-    for part in (
-        "Natural",
-        *(f"Adversarial/{n}" for n in ("GPTInst", "GPTOut", "Manual", "Neighbor")),
-    ):
-        write(folder / "Dataset" / "LLMBar" / part / "dataset.json", [row, {**row, "label": 1}])
-    return folder
-
-
-def write_rewardbench(folder: Path, rows: int = 4) -> Path:
-    folder.mkdir(exist_ok=True)
-    places = [("donotanswer", "Safety"), ("mt-bench-easy", "Chat"), ("hep-go", "Reasoning"),
-              ("llmbar-natural", "Chat Hard")]  # fmt: skip
-    with (folder / "rewardbench_2k.jsonl").open("w") as file:
-        for i in range(rows):
-            row = {"id": f"rb_{i}", "prompt": "Hi?", "response_a": f"good {i}",
-                   "response_b": f"bad {i}", "label": "A"}  # fmt: skip
-            file.write(json.dumps(row) + "\n")
-    lines = ["id,subset,section", *(f"rb_{i},{','.join(places[i % 4])}" for i in range(rows))]
-    (folder / "subset.csv").write_text("\n".join(lines) + "\n")
-    return folder
-
-
-def write_rm_bench(folder: Path) -> Path:
-    row = {"id": 8, "prompt": "Why?", "subset": "alpacaeval", "chosen": ["c0", "c1", "c2"],
-           "rejected": ["r0", "r1", "r2"], "error": "ignored"}  # fmt: skip
-    write(folder / "chat_filtered.json", [row, {**row, "id": 9}])
-    write(folder / "safety-refuse_filtered.json", [row] * 8)
-    return folder
-
-
-def write_evalbiasbench(folder: Path) -> Path:
-    row = {"bias": "length bias", "instruction": "Add.", "response1": "2", "response2": "3",
-           "label": 1}  # fmt: skip
-    groups = {"length bias": [row, {**row, "label": 2}], "empty_reference": [row]}
-    write(folder / "data" / "evalbiasbench" / "biasbench.json", groups)
-    return folder
-
-
-def judge(prompt: str, reply: str) -> str:
-    return (
-        "###Task Description:\nWrite feedback.\n\n"
-        f"###The instruction to evaluate:\n{prompt}\n\n"
-        f"###Response to evaluate:\n{reply}\n\n###Score Rubrics:\n[Is it kind?]\n\n###Feedback: "
-    )
-
-
-def write_hhh(folder: Path) -> Path:
-    talk = "Hello\n\nAssistant:  Hi.\n\nHuman:  Bye"
-    write(folder / "hhh_alignment_eval.json", [
-        {"source": source, "chosen_instruction": judge(prompt, "Good.\n\nYes."),
-         "rejected_instruction": judge(prompt, "")}
-        for source, prompt in (("harmless", "How?"), ("honest", talk))
-    ])  # fmt: skip
-    return folder
-
-
-def write_math(folder: Path) -> Path:
-    row = {"problem": "1+1?", "subject": "Algebra", "level": 3, "output": {"step_scores": [0.5]}}
-    write(folder / "rewardbench_Easy_to_hard.json", [
-        {**row, "problem_id": i, "solution_type": kind, "eval_solution": [kind, "so 2"]}
-        for i in range(2)
-        for kind in ("chosen", "rejected")
-    ])  # fmt: skip
-    return folder
-
-
-WRITERS = {
-    "llmbar": write_llmbar,
-    "rewardbench": write_rewardbench,
-    "rm-bench": write_rm_bench,
-    "evalbiasbench": write_evalbiasbench,
-    "hhh": write_hhh,
-    "reward-math-prm": write_math,
-}
+SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
+REAL = SHARED / "evals"
 
 
 def words(comparison, reply: int) -> str:
@@ -119,7 +48,8 @@ def test_rows_are_comparisons_that_can_be_stored(name, tmp_path):
         assert comparison.source == name
         assert comparison.prompt[-1].role == "user"
         assert all([m.role for m in reply] == ["assistant"] for reply in comparison.replies)
-        assert comparison.better
+        if comparison.meta.get("undecided") == "labelled a tie":
+            continue
         assert {i for e in comparison.better for i in (e.winner, e.loser)} == set(
             range(len(comparison.replies))
         )
@@ -238,7 +168,8 @@ def test_a_malformed_row_is_named(name, file, change, message, tmp_path):
 def test_a_file_cut_in_half_or_absent_is_an_error(name, tmp_path):
     """Half a file, and no file, both end in a DataError that names a path."""
     folder = WRITERS[name](tmp_path / "x")
-    path = max(folder.rglob("*.json*"), key=lambda p: p.stat().st_size)
+    files = [path for path in folder.rglob("*") if path.suffix not in (".csv", "")]
+    path = max(files, key=lambda p: p.stat().st_size)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(DataError, match=path.name.replace(".", r"\.")):
@@ -268,8 +199,18 @@ def test_rewardbench_needs_its_table_and_known_sections(tmp_path):
 
 def test_an_unknown_suite_lists_the_known_ones():
     """The message is the list to choose from."""
-    with pytest.raises(ConfigError, match="llmbar, rewardbench, rm-bench"):
+    with pytest.raises(ConfigError, match="llmbar, rewardbench, rewardbench2, rm-bench"):
         read_suite("mmlu", Path())
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_every_row_is_a_comparison_or_a_named_drop(name, tmp_path):
+    """What a suite yields is counted once: comparisons plus drops."""
+    folder = WRITERS[name](tmp_path / "x")
+    reading = read_counted(name, folder)
+    each = list(SUITES[name](folder))
+    assert len(each) == len(reading.comparisons) + sum(reading.dropped.values())
+    assert all(isinstance(x, Dropped) or x.better or x.meta["undecided"] for x in each)
 
 
 @pytest.mark.parametrize(
@@ -278,6 +219,7 @@ def test_an_unknown_suite_lists_the_known_ones():
         ("llmbar", "llmbar", 419, 419, ("subset", "adversarial-neighbor", 134)),
         ("rewardbench", "rewardbench", 2000, 2000, ("section", "Reasoning", 973)),
         ("rm-bench", "rm_bench", 798, 7182, ("section", "safety", 441)),
+        ("rmb", "rmb", 18329, 23239, ("section", "helpfulness best-of-n", 2109)),
         ("evalbiasbench", "evalbiasbench", 80, 80, ("subset", "length-bias", 17)),
         ("hhh", "hhh", 221, 221, ("subset", "harmless", 58)),
         ("reward-math-prm", "reward_math_prm", 447, 447, ("class", "objective", 447)),
@@ -293,5 +235,16 @@ def test_real_files_have_their_published_counts(name, folder, comparisons, edges
     kind, label, count = part
     values = [c.subset if kind == "subset" else c.meta[kind] for c in found]
     assert values.count(label) == count
-    first = sum(c.better[0] in (Edge(0, 1), Edge(0, 3)) for c in found) / comparisons
+    pairs = [c for c in found if c.better and len(c.replies) in (2, 6)]
+    first = sum(c.better[0] in (Edge(0, 1), Edge(0, 3)) for c in pairs) / len(pairs)
     assert 0.4 < first < 0.6
+
+
+def test_real_hh_rlhf_loses_38_of_its_8552_pairs():
+    """36 pairs of equal dialogues and two that end with the user; the others are decided."""
+    if not (SHARED / "preferences" / "hh_rlhf").is_dir():
+        pytest.skip("real data preferences/hh_rlhf is absent")
+    reading = read_counted("hh-rlhf", SHARED / "preferences" / "hh_rlhf")
+    assert reading.dropped == {"equal replies": 36, "ends with the user": 2}
+    assert len(reading.comparisons) == 8552 - 38
+    assert all(c.better for c in reading.comparisons)
