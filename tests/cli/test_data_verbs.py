@@ -156,7 +156,13 @@ def test_export_own_rows_round_trip(worldpm, data, tmp_path):
     result = worldpm("export", data, "-o", tmp_path / "out", "--json")
     assert result.json["rows"] == worldpm("show", data, "--json").json["manifest"]["counts"]
     files = sorted((tmp_path / "out").iterdir())
-    assert [file.name for file in files] == ["test.jsonl", "train.jsonl", "validation.jsonl"]
+    assert [file.name for file in files] == [
+        "README.md",
+        "test.jsonl",
+        "train.jsonl",
+        "validation.jsonl",
+    ]
+    files = files[1:]
     assert [c for file in files for c in read_comparisons(file)] == list(read_comparisons(data))
 
 
@@ -175,6 +181,9 @@ def test_export_trl_rows(worldpm, tmp_path):
     assert result.json["rows"] == {"own": 3}
     made = [orjson.loads(line) for line in out.read_bytes().splitlines()]
     assert made[0] == {
+        "id": "1",
+        "source": "own",
+        "url": None,
         "prompt": [{"role": "user", "content": "p"}],
         "chosen": [{"role": "assistant", "content": "c"}],
         "rejected": [{"role": "assistant", "content": "a"}],

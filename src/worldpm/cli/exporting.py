@@ -1,6 +1,6 @@
-"""`export`: comparisons -> JSON lines, in TRL's form or in ours. No torch.
+"""`export`: comparisons -> JSON lines, in TRL's form or in ours, with a data card. No torch.
 
-DATA/ -> export -> OUT/train.jsonl, OUT/test.jsonl, ...
+DATA/ -> export -> OUT/train.jsonl, OUT/test.jsonl, ..., OUT/README.md
 """
 
 from collections import Counter
@@ -45,12 +45,16 @@ def export(
     dry_run: DryRunFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Comparisons -> JSON lines for TRL, or in our own row form."""
+    """Comparisons -> JSON lines for TRL, or in our own row form.
+
+    A folder made of a folder gets a data card, README.md, which the hub reads too.
+    """
     check_inputs([source])
     one_file = out.suffix == ".jsonl"
     parts = _parts(source)
     targets = {part: out if one_file else out / f"{part}.jsonl" for part in parts}
-    for target in {out} if one_file else set(targets.values()):
+    card_file = None if one_file or not source.is_dir() else out / "README.md"
+    for target in dict.fromkeys([*targets.values(), *filter(None, [card_file])]):
         check_output(target, [source], force=force)
     if dry_run:
         announce([source], out, {"format": form, "parts": parts}, as_json=as_json)
@@ -69,6 +73,12 @@ def export(
                 for row in made:
                     files[targets[part]].write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
                     rows[part] += 1
+    if card_file is not None:
+        from worldpm.cli.corpus import card
+        from worldpm.store import read_manifest, write_atomic
+
+        names = {part: target.name for part, target in targets.items()}
+        write_atomic(card_file, card(source, read_manifest(source), names, form).encode())
     result = {"output": str(out), "format": form, "rows": rows, "dropped": +dropped}
     if as_json:
         print_json(result)
@@ -104,12 +114,19 @@ def _own_rows(comparison: "Comparison") -> list[dict[str, Any]]:
 
 
 def _trl_rows(comparison: "Comparison") -> list[dict[str, Any]]:
-    """One row an edge, in the conversational form of TRL's reward trainer."""
+    """One row an edge, in the conversational form of TRL's reward trainer.
+
+    `id`, `source` and `url` say whose texts they are; TRL leaves out columns that it does not know.
+    """
     from worldpm.schema import comparison_row
 
     row = comparison_row(comparison)
+    url = comparison.meta.get("url")
     return [
         {
+            "id": comparison.id,
+            "source": comparison.source,
+            "url": url if isinstance(url, str) else None,
             "prompt": row["prompt"],
             "chosen": row["replies"][edge.winner],
             "rejected": row["replies"][edge.loser],

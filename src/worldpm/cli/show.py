@@ -3,7 +3,8 @@
     worldpm show threads    worldpm show data    worldpm show run    worldpm show checkpoint
 
 Reads folders of threads, comparisons and evaluations, files of comparisons, of scores or of one
-evaluation, runs, adapters and checkpoints. `--json` gives the same as one object.
+evaluation, runs, adapters and checkpoints. `--json` gives the same as one object. Of comparisons
+there is more: `--why ID`, `--html page.html`, `--card`.
 """
 
 from collections import Counter
@@ -14,7 +15,14 @@ from typing import Annotated, Any
 
 import typer
 
-from worldpm.cli.common import JsonFlag, print_json, show_bytes, size_bytes, stdout
+from worldpm.cli.common import (
+    ForceFlag,
+    JsonFlag,
+    print_json,
+    show_bytes,
+    size_bytes,
+    stdout,
+)
 from worldpm.errors import DataError
 from worldpm.records import Comparison, Thread
 
@@ -29,12 +37,28 @@ def show(
         ),
     ],
     samples: SamplesOption = 2,
+    why: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="What became of a thread, post or row: ID or SOURCE:ID."),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a page with charts about comparisons."),
+    ] = None,
+    card: Annotated[
+        bool, typer.Option("--card", help="Print the data card (README.md) of comparisons.")
+    ] = False,
     as_json: JsonFlag = False,
+    force: ForceFlag = False,
 ) -> None:
-    """What an artefact, run, checkpoint or file is, with its counts and samples."""
+    """What an artefact, run, checkpoint or file is, with its counts, distributions and samples."""
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
-    if (path / "manifest.json").is_file():
+    if why is not None or html is not None or card:
+        from worldpm.cli.corpus import show_data
+
+        show_data(path, why, html, card, samples, as_json=as_json, force=force)
+    elif (path / "manifest.json").is_file():
         _show_artifact(path, samples, as_json)
     elif (path / "run.json").is_file():
         _show_run(path, as_json)
@@ -127,6 +151,7 @@ def _contract(found: Mapping[str, Any] | None) -> str:
 
 
 def _show_artifact(path: Path, samples: int, as_json: bool) -> None:
+    from worldpm.cli import corpus
     from worldpm.store import MANIFEST, read_artifact, read_manifest
 
     manifest = read_manifest(path)
@@ -140,11 +165,21 @@ def _show_artifact(path: Path, samples: int, as_json: bool) -> None:
         raise DataError(f"{path / MANIFEST}: of an unknown kind, {kind!r}")
     record = Thread if kind == "threads" else Comparison
     chosen = list(islice(read_artifact(path, record), samples))
+    figures = corpus.figures(path, kind)
     if as_json:
-        plain = [_plain(each) for each in chosen]
-        print_json({"path": str(path), "kind": kind, "manifest": manifest, "samples": plain})
+        print_json(
+            {
+                "path": str(path),
+                "kind": kind,
+                "manifest": manifest,
+                "figures": figures,
+                "samples": [_plain(each) for each in chosen],
+            }
+        )
         return
     print_manifest(path, manifest)
+    for place, line in enumerate(corpus.figure_lines(figures, sum(counts.values()))):
+        print_line(f"  {'' if place else 'figures':<10}{line}")
     _print_samples(chosen)
 
 
