@@ -27,6 +27,10 @@ class OutputExistsError(WorldPMError):
     """An output is already there and `--force` was not given."""
 
 
+class UnwrittenError(WorldPMError):
+    """An output could not be written: a full disk, a folder that may not be written to."""
+
+
 class GateError(WorldPMError):
     """The work ran to its end, but a gate that the user set failed (exit code 3)."""
 

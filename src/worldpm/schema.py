@@ -122,6 +122,11 @@ def to_row(record: Comparison | Thread) -> dict[str, Any]:
     }
 
 
+def to_table(record_type: type, records: Sequence[Any]) -> pa.Table:
+    """Records of one type as a table whose columns are those of `SCHEMAS`."""
+    return pa.Table.from_pylist([to_row(record) for record in records], SCHEMAS[record_type])
+
+
 def _comparison(row: Mapping[str, Any]) -> Comparison:
     found = Comparison(
         id=row["id"],

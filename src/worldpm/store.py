@@ -4,8 +4,10 @@
     FOLDER -> read_artifact -> records
 
 The folder appears whole or not at all: parts are written beside it under a temporary name, the
-manifest last, and the finished folder is renamed into place. One Parquet row is one record, so
-pyarrow, polars, DuckDB and `datasets` read it with no code of ours.
+manifest last, and the finished folder is renamed into place. A large part is several files,
+`{part}-00003-of-00016.parquet`; `making` makes such folders, by several processes and resumably.
+One Parquet row is one record, so pyarrow, polars, DuckDB and `datasets` read it with no code of
+ours.
 """
 
 import datetime
@@ -14,11 +16,13 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, cast
@@ -27,9 +31,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from worldpm.errors import DataError, OutputExistsError, WorldPMError
+from worldpm.errors import DataError, OutputExistsError, UnwrittenError
 from worldpm.records import Comparison, Thread
-from worldpm.schema import READERS, REQUIRED, SCHEMAS, to_row
+from worldpm.schema import READERS, REQUIRED, SCHEMAS, to_table
 
 FORMAT = "worldpm/1"
 ROWS_PER_GROUP = 1000
@@ -62,7 +66,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise WorldPMError(f"{path}: could not be written: {error.strerror}") from error
+        raise UnwrittenError(f"{path}: could not be written: {error.strerror}") from error
 
 
 class ArtifactWriter:
@@ -90,8 +94,8 @@ class ArtifactWriter:
         self.dropped: Counter[str] = Counter()
         self.notes: dict[str, Any] = {}
         self._inputs: list[dict[str, Any]] = []
-        self._schema = SCHEMAS[record_type]
-        self._rows: dict[str, list[dict[str, Any]]] = {}
+        self._type = record_type
+        self._rows: dict[str, list[Comparison | Thread]] = {}
         self._writers: dict[str, pq.ParquetWriter] = {}
         self._partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
 
@@ -110,7 +114,7 @@ class ArtifactWriter:
             if error is None:
                 self._finish()
         except OSError as problem:
-            raise WorldPMError(
+            raise UnwrittenError(
                 f"{self.folder}: could not be written: {problem.strerror}; nothing was kept"
             ) from problem
         finally:
@@ -120,17 +124,12 @@ class ArtifactWriter:
 
     def input(self, path: Path) -> None:
         """Record an input with its size and hash: a file, or a folder's files as a whole."""
-        files = (
-            [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
-        )
-        sha256 = file_sha256(path) if path.is_file() else _folder_sha256(path, files)
-        size = sum(each.stat().st_size for each in files)
-        self._inputs.append({"path": path.name, "bytes": size, "sha256": sha256})
+        self._inputs.append(input_entry(path))
 
     def add(self, part: str, record: Comparison | Thread) -> None:
         """Append a record to the part file `part`.parquet."""
         rows = self._rows.setdefault(part, [])
-        rows.append(to_row(record))
+        rows.append(record)
         self.counts[part] += 1
         if len(rows) >= ROWS_PER_GROUP:
             self._flush(part)
@@ -142,30 +141,118 @@ class ArtifactWriter:
     def _flush(self, part: str) -> None:
         if part not in self._writers:
             path = self._partial / f"{part}.parquet"
-            self._writers[part] = pq.ParquetWriter(path, self._schema, compression="zstd")
-        self._writers[part].write_table(pa.Table.from_pylist(self._rows[part], self._schema))
+            self._writers[part] = pq.ParquetWriter(path, SCHEMAS[self._type], compression="zstd")
+        self._writers[part].write_table(to_table(self._type, self._rows[part]))
         self._rows[part] = []
 
     def _finish(self) -> None:
         for part in self._rows:
             self._flush(part)
             self._writers[part].close()
-        manifest = {
-            "format": FORMAT,
-            "kind": self.kind,
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "command": ["worldpm", *sys.argv[1:]],
-            "settings": self.settings,
-            "versions": versions(*_PACKAGES),
-            "inputs": self._inputs,
-            "counts": dict(self.counts),
-            "dropped": dict(sorted(self.dropped.items())),
-            **self.notes,
-        }
-        write_atomic(self._partial / MANIFEST, orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
-        self._partial.rename(self.folder)
+        write_manifest(
+            self._partial,
+            kind=self.kind,
+            settings=self.settings,
+            inputs=self._inputs,
+            counts=self.counts,
+            dropped=self.dropped,
+            notes=self.notes,
+        )
+        put_in_place(self._partial, self.folder)
+
+
+def write_manifest(
+    folder: Path,
+    *,
+    kind: str,
+    settings: Mapping[str, Any],
+    inputs: Sequence[Mapping[str, Any]],
+    counts: Mapping[str, int],
+    dropped: Mapping[str, int],
+    notes: Mapping[str, Any],
+) -> None:
+    """Write what makes a folder an artefact. Only `created` and `command` change with the run."""
+    manifest = {
+        "format": FORMAT,
+        "kind": kind,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": ["worldpm", *sys.argv[1:]],
+        "settings": settings,
+        "versions": making_versions(),
+        "inputs": inputs,
+        "counts": dict(counts),
+        "dropped": dict(sorted(dropped.items())),
+        **notes,
+    }
+    write_atomic(folder / MANIFEST, orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
+
+
+def put_in_place(made: Path, folder: Path) -> None:
+    """Give a finished folder its name, in place of what has it."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    made.rename(folder)
+
+
+def input_entry(path: Path) -> dict[str, Any]:
+    """An input as manifests name it, with its size and hash: a file, or a folder as a whole."""
+    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
+    sha256 = file_sha256(path) if path.is_file() else _folder_sha256(path, files)
+    size = sum(each.stat().st_size for each in files)
+    return {"path": path.name, "bytes": size, "sha256": sha256}
+
+
+def part_path(folder: Path, part: str, number: int = 0, count: int = 1) -> Path:
+    """File `number` (from 0) of the `count` that a part has."""
+    name = part if count == 1 else f"{part}-{number:05d}-of-{count:05d}"
+    return folder / f"{name}.parquet"
+
+
+def part_files(folder: Path, part: str) -> list[Path]:
+    """The files of a part in order; DataError where one is missing."""
+    whole = part_path(folder, part)
+    if whole.exists():
+        return [whole]
+    numbered = re.compile(rf"{re.escape(part)}-\d{{5}}-of-(\d{{5}})\.parquet")
+    found = {m[0]: int(m[1]) for each in folder.iterdir() if (m := numbered.fullmatch(each.name))}
+    count = max(found.values(), default=1)
+    files = [part_path(folder, part, number, count) for number in range(count)]
+    for file in files:
+        if not file.exists():
+            raise DataError(f"{file}: is missing; make the artefact again")
+    return files
+
+
+def write_records(
+    path: Path, record_type: type[Comparison] | type[Thread], records: Iterable[Any]
+) -> int:
+    """Write one Parquet file, which appears whole or not at all; returns the number of records."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count, rows = 0, []
+    try:
+        schema = SCHEMAS[record_type]
+        with pq.ParquetWriter(temporary, schema, compression="zstd") as out:
+            for record in records:
+                rows.append(record)
+                count += 1
+                if len(rows) == ROWS_PER_GROUP:
+                    out.write_table(to_table(record_type, rows))
+                    rows = []
+            if rows:
+                out.write_table(to_table(record_type, rows))
+        temporary.replace(path)
+    except OSError as error:
+        raise UnwrittenError(f"{path}: could not be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return count
+
+
+def making_versions() -> dict[str, str]:
+    """Versions of all that an artefact's bytes depend on."""
+    return versions(*_PACKAGES)
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -203,7 +290,8 @@ def read_artifact(
             return
         raise DataError(f"{folder}: has no part {part!r}; it has {', '.join(sorted(counts))}")
     for name in sorted(counts) if part is None else [part]:
-        yield from read_parquet(folder / f"{name}.parquet", record_type)
+        for file in part_files(folder, name):
+            yield from read_parquet(file, record_type)
 
 
 def read_parquet(path: Path, record_type: type[Comparison] | type[Thread]) -> Iterator[Any]:

@@ -1,0 +1,185 @@
+"""An artefact made in steps, by one process or many, that survives being killed.
+
+    with making(Path("threads"), kind="threads", settings={...}, inputs=dumps) as made:
+        counts = run_tasks(join, tasks, made.work)      writes part_path(made.out, ...)
+        made.finish(inputs=[...], counts={...}, dropped={...}, notes={...})
+
+Until it is finished all stands in `.NAME.partial` beside the folder: what tasks leave to each
+other, what they made (`out`), and a plan of settings, inputs and versions. The same call goes on
+with the same plan; with another it is an error, unless `force` starts over. Finishing writes the
+manifest and renames `out`, so that the folder is there whole or not at all.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from worldpm.errors import (
+    ConfigError,
+    InterruptedRunError,
+    OutputExistsError,
+    UnwrittenError,
+    WorldPMError,
+)
+from worldpm.jsonfiles import read_object
+from worldpm.store import making_versions, put_in_place, write_atomic, write_manifest
+from worldpm.work import Share
+
+PLAN, LOCK = "plan.json", "lock"
+EDGE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """Where an unfinished artefact is made: tasks work in `work`, its files go to `out`."""
+
+    folder: Path
+    work: Path
+    out: Path
+    kind: str
+    settings: Mapping[str, Any]
+
+    def finish(
+        self,
+        *,
+        inputs: Sequence[Mapping[str, Any]],
+        counts: Mapping[str, int],
+        dropped: Mapping[str, int],
+        notes: Mapping[str, Any],
+    ) -> None:
+        """Write the manifest and put the folder in its place."""
+        self.out.mkdir(exist_ok=True)
+        write_manifest(
+            self.out,
+            kind=self.kind,
+            settings=self.settings,
+            inputs=inputs,
+            counts=counts,
+            dropped=dropped,
+            notes=notes,
+        )
+        (self.work / PLAN).unlink()  # from here on there is nothing to go on with
+        put_in_place(self.out, self.folder)
+
+
+def partial_path(folder: Path) -> Path:
+    """Where an unfinished artefact stands."""
+    return folder.with_name(f".{folder.name}.partial")
+
+
+@contextmanager
+def making(
+    folder: Path,
+    *,
+    kind: str,
+    settings: Mapping[str, Any],
+    inputs: Sequence[Path],
+    force: bool = False,
+    share: Share | None = None,
+) -> Iterator[Making]:
+    """Begin an artefact, or go on with it; the block ends with `finish`, or it stays unfinished.
+
+    With `force` an output that exists is replaced, and what is unfinished is begun again unless it
+    has the same plan and an output to replace. What the user must mend (a WorldPMError inside the
+    block) removes it; an interruption, a bug and a full disk keep it. Raises OutputExistsError for
+    an output without `force`, for an unfinished one of another plan, and while another process
+    makes the same; ConfigError for `force` with a `share`.
+    """
+    if force and share:
+        raise ConfigError("--force would remove what the other shares did; remove the output first")
+    partial = partial_path(folder)
+    plan = {
+        "kind": kind,
+        "settings": settings,
+        "inputs": [fingerprint(path) for path in inputs],
+        "versions": making_versions(),
+    }
+    with _locked(folder, partial, force, share):
+        if folder.exists() and not force:
+            raise OutputExistsError(f"{folder}: exists already; give another -o, or --force")
+        _check_plan(folder, partial, orjson.loads(orjson.dumps(plan)), force)
+        made = Making(folder, partial, partial / "out", kind, settings)
+        try:
+            yield made
+        except WorldPMError as error:
+            if not isinstance(error, InterruptedRunError | UnwrittenError):
+                shutil.rmtree(partial, ignore_errors=True)
+            raise
+        if not (partial / PLAN).exists():
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_plan(folder: Path, partial: Path, plan: Mapping[str, Any], force: bool) -> None:
+    path = partial / PLAN
+    if path.exists():
+        same = read_object(path) == plan
+        if same and (not force or folder.exists()):
+            return
+        if not same and not force:
+            raise OutputExistsError(
+                f"{folder}: an unfinished one is there ({partial}), begun with other settings, "
+                "inputs or versions; --force starts over"
+            )
+    for each in partial.iterdir():
+        if each.name != LOCK:
+            shutil.rmtree(each) if each.is_dir() else each.unlink()
+    write_atomic(path, orjson.dumps(plan))
+
+
+@contextmanager
+def _locked(folder: Path, partial: Path, force: bool, share: Share | None) -> Iterator[None]:
+    """The only process that makes this artefact, or one of those that share it."""
+    if folder.exists() and not force:
+        raise OutputExistsError(f"{folder}: exists already; give another -o, or --force")
+    try:
+        while True:
+            partial.mkdir(parents=True, exist_ok=True)
+            with (partial / LOCK).open("ab") as file:
+                if not _lock(file, shared=share is not None):
+                    raise OutputExistsError(f"{folder}: is being made by another process just now")
+                # Whoever had the lock may have finished, and removed the file that we opened.
+                if _same_file(partial / LOCK, file):
+                    yield
+                    return
+    except OSError as error:
+        raise UnwrittenError(
+            f"{folder}: could not be written: {error.strerror}; the same command goes on"
+        ) from error
+
+
+def _same_file(path: Path, file: IO[bytes]) -> bool:
+    return path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))
+
+
+def _lock(file: IO[bytes], *, shared: bool) -> bool:
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # Windows
+        return True
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def fingerprint(path: Path) -> dict[str, Any]:
+    """What tells an input from another at once: names, sizes, and both ends of each file."""
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    digest, size = hashlib.sha256(), 0
+    for file in files:
+        length = file.stat().st_size
+        size += length
+        digest.update(f"{file.relative_to(path.parent).as_posix()}\0{length}\0".encode())
+        with file.open("rb") as data:
+            digest.update(data.read(EDGE_BYTES))
+            data.seek(max(EDGE_BYTES, length - EDGE_BYTES))
+            digest.update(data.read(EDGE_BYTES))
+    return {"path": path.name, "bytes": size, "edges_sha256": digest.hexdigest()}

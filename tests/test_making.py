@@ -1,0 +1,178 @@
+"""Artefacts made in steps: whole or unfinished, gone on with only where nothing has changed."""
+
+import pytest
+
+from worldpm.errors import (
+    ConfigError,
+    DataError,
+    InterruptedRunError,
+    OutputExistsError,
+    UnwrittenError,
+)
+from worldpm.making import fingerprint, making, partial_path
+from worldpm.store import read_manifest
+
+NUMBERS = {"inputs": [], "counts": {"a": 1}, "dropped": {"x": 2}, "notes": {"n": 3}}
+
+
+@pytest.fixture
+def dump(tmp_path):
+    path = tmp_path / "dump.xml"
+    path.write_bytes(b"x" * 100)
+    return path
+
+
+def begin(folder, dump, **more):
+    settings = more.pop("settings", {"depth": 1})
+    return making(folder, kind="threads", settings=settings, inputs=[dump], **more)
+
+
+def stop(made):
+    (made.work / "kept").touch()
+    raise InterruptedRunError("stopped")
+
+
+def interrupt(folder, dump, **more):
+    """Begin, leave a file, and stop."""
+    with pytest.raises(InterruptedRunError), begin(folder, dump, **more) as made:
+        stop(made)
+
+
+def test_a_finished_artefact_is_in_its_place_and_nothing_else(tmp_path, dump):
+    """Its files and manifest are there, the partial folder is gone."""
+    folder = tmp_path / "out"
+    with begin(folder, dump) as made:
+        made.out.mkdir()
+        (made.out / "a.parquet").touch()
+        (made.work / "scratch").touch()
+        made.finish(**NUMBERS)
+    assert sorted(path.name for path in folder.iterdir()) == ["a.parquet", "manifest.json"]
+    manifest = read_manifest(folder)
+    assert (manifest["counts"], manifest["dropped"], manifest["n"]) == ({"a": 1}, {"x": 2}, 3)
+    assert manifest["settings"] == {"depth": 1}
+    assert sorted(tmp_path.iterdir()) == sorted([dump, folder])
+
+
+def test_an_interrupted_one_is_gone_on_with(tmp_path, dump):
+    """The same call finds what was done."""
+    folder = tmp_path / "out"
+    interrupt(folder, dump)
+    assert not folder.exists()
+    with begin(folder, dump) as made:
+        assert (made.work / "kept").exists()
+        made.finish(**NUMBERS)
+    assert sorted(tmp_path.iterdir()) == sorted([dump, folder])
+
+
+def change_settings(dump):
+    return {"settings": {"depth": 2}}
+
+
+def change_end(dump):
+    dump.write_bytes(b"x" * 99 + b"y")
+    return {}
+
+
+def change_size(dump):
+    dump.write_bytes(b"x" * 101)
+    return {}
+
+
+@pytest.mark.parametrize("change", [change_settings, change_end, change_size])
+def test_another_plan_is_refused_and_force_starts_over(tmp_path, dump, change):
+    """With other settings or inputs nothing is mixed: an error, or from the beginning."""
+    folder = tmp_path / "out"
+    interrupt(folder, dump)
+    more = change(dump)
+    with (
+        pytest.raises(OutputExistsError, match=r"unfinished one.*--force starts over"),
+        begin(folder, dump, **more),
+    ):
+        pass
+    with begin(folder, dump, force=True, **more) as made:
+        assert not (made.work / "kept").exists()
+        made.finish(**NUMBERS)
+    assert read_manifest(folder)["counts"] == {"a": 1}
+
+
+def test_force_starts_over_where_there_is_no_output(tmp_path, dump):
+    """Also with the same plan; where an output is to be replaced, it goes on."""
+    folder = tmp_path / "out"
+    interrupt(folder, dump)
+    with begin(folder, dump, force=True) as made:
+        assert not (made.work / "kept").exists()
+        made.finish(**NUMBERS)
+    interrupt(folder, dump, force=True)
+    assert read_manifest(folder)["counts"] == {"a": 1}  # the old one stays until the new is done
+    with begin(folder, dump, force=True) as made:
+        assert (made.work / "kept").exists()
+        made.finish(**NUMBERS | {"counts": {"a": 9}})
+    assert read_manifest(folder)["counts"] == {"a": 9}
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        (DataError("bad dump"), False),
+        (InterruptedRunError("x"), True),
+        (UnwrittenError("disk full"), True),
+        (ZeroDivisionError(), True),
+        (KeyboardInterrupt(), True),
+    ],
+)
+def test_what_the_user_must_mend_leaves_nothing(tmp_path, dump, error, kept):
+    """A bad dump leaves nothing behind; an interruption, a full disk and a bug do."""
+    folder = tmp_path / "out"
+    with pytest.raises(type(error)), begin(folder, dump):
+        raise error
+    assert partial_path(folder).exists() == kept
+    assert not folder.exists()
+
+
+def test_a_full_disk_is_said_and_what_was_done_is_kept(tmp_path, dump):
+    """An OSError inside becomes a message that names the output."""
+    folder = tmp_path / "out"
+    with pytest.raises(UnwrittenError, match="No space left"), begin(folder, dump):
+        raise OSError(28, "No space left on device")
+    assert partial_path(folder).exists()
+
+
+def test_two_at_once_do_not_mix(tmp_path, dump):
+    """While one makes it, another is refused; shares of one run may go side by side."""
+    folder = tmp_path / "out"
+    with begin(folder, dump) as made:
+        for share in (None, (1, 2)):
+            with (
+                pytest.raises(OutputExistsError, match="another process"),
+                begin(folder, dump, share=share),
+            ):
+                pass
+        made.finish(**NUMBERS)
+    folder = tmp_path / "shared"
+    with (
+        pytest.raises(InterruptedRunError),
+        begin(folder, dump, share=(1, 2)),
+        begin(folder, dump, share=(2, 2)) as made,
+    ):
+        stop(made)
+    assert (partial_path(folder) / "kept").exists()
+
+
+def test_existing_outputs_need_force_and_shares_refuse_it(tmp_path, dump):
+    """Nothing is overwritten unasked, and no share removes what another did."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with pytest.raises(OutputExistsError, match="--force"), begin(folder, dump):
+        pass
+    with pytest.raises(ConfigError, match="shares"), begin(folder, dump, force=True, share=(1, 2)):
+        pass
+
+
+def test_fingerprints_tell_folders_apart(tmp_path):
+    """Names, sizes and both ends of every file count."""
+    folder, found = tmp_path / "dump", set()
+    folder.mkdir()
+    for name, data in (("a", b"1"), ("b", b"1"), ("b", b"12"), ("b", b"1" * (3 << 20) + b"2")):
+        (folder / name).write_bytes(data)
+        found.add(fingerprint(folder)["edges_sha256"])
+    assert len(found) == 4
