@@ -33,9 +33,9 @@ def rm_bench(folder: Path) -> Iterator[Comparison]:
 
     Each prompt has three chosen and three rejected replies of rising style: 0 concise, 1 detailed
     plain text, 2 detailed Markdown. `meta["style"]` gives the style of each reply, so that easy
-    (the chosen has more style), normal (as much) and hard (less) can be told apart. A domain whose
-    file is absent is left out, but not all of them; classes as in WorldPM 3.3. A chosen and a
-    rejected reply with one text get no edge.
+    (the chosen has more style), normal (as much) and hard (less) can be told apart, and
+    `meta["correct"]` the places of the chosen. A domain whose file is absent is left out, but not
+    all of them; classes as in WorldPM 3.3. A chosen and a rejected reply with one text get no edge.
     """
     found = [domain for domain in _RM_BENCH_CLASSES if _rm_bench_file(folder, domain).is_file()]
     if not found:
@@ -55,6 +55,7 @@ def _grid(identifier: str, domain: str, row: RMBenchRow) -> Comparison:
         "class": _RM_BENCH_CLASSES[domain],
         "section": domain.partition("-")[0],
         "style": [0, 1, 2, 0, 1, 2],
+        "correct": list(chosen),
         "origin": row.subset,
         "row": row.id,
     }
