@@ -3,46 +3,51 @@
     compare(thread, PairSettings(max_replies=4), drop)  ->  Comparison | None
 
 Answer i beats answer j if its score is higher, score = net votes plus one if accepted (WorldPM,
-appendix A.2); any difference counts, and the edge's margin is the difference. All the answers of a
-thread stay in one comparison. Where there are more than `max_replies`, a sample drawn by hash is
-kept: choosing by votes or by age would teach the model the choice.
+appendix A.2); any difference counts, and the edge's margin is the difference. `PairSettings` has
+the other choices. All the answers of a thread stay in one comparison. Where there are more than
+`max_replies`, a sample drawn by hash is kept: choosing by votes or by age would teach the model the
+choice.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from pydantic import Field
+from worldpm.pairs.edges import Rated, Refusal, rate
+from worldpm.pairs.settings import PairSettings
+from worldpm.pairs.split import unit_hash
+from worldpm.pairs.survey import Findings
+from worldpm.records import Comparison, Edge, Message, Thread
 
-from worldpm.config import Settings
-from worldpm.pairs.split import SplitSettings, unit_hash
-from worldpm.records import Comparison, Message, Post, Thread
-from worldpm.rows import edges_of
-
-
-class PairSettings(Settings):
-    """How threads become comparisons."""
-
-    max_replies: int = Field(default=8, ge=2)
-    """Answers kept of one thread."""
-    min_margin: int = Field(default=1, ge=1)
-    """Least difference of scores that makes an edge; 1 is the paper's rule, any difference."""
-    seed: int = 0
-    split: SplitSettings = SplitSettings()
+__all__ = ["PairSettings", "compare", "prompt_text"]
 
 
 def compare(
-    thread: Thread, settings: PairSettings, drop: Callable[[str], None]
+    thread: Thread,
+    settings: PairSettings,
+    drop: Callable[[str], None],
+    findings: Findings | None = None,
 ) -> Comparison | None:
-    """The thread as a comparison, or None after `drop(reason)` if it holds no preference."""
+    """The thread as a comparison, or None after `drop(reason)` if it holds no preference.
+
+    `findings` are those of a first pass over all threads, where `needs_survey(settings)`.
+    """
+    findings = findings or Findings()
     answers = thread.answers
     if len(answers) < 2:
         drop("no_answer" if not answers else "only_one_answer")
         return None
-    scores = [answer.score for answer in answers]
-    if max(scores) - min(scores) < settings.min_margin:
-        drop("all_scores_equal" if max(scores) == min(scores) else "all_margins_too_small")
+    rated = rate(answers, thread.prompt[-1], settings, findings.exposure)
+    edges = _choose(thread, rated, settings)
+    if isinstance(edges, Refusal):
+        drop(edges.reason)
         return None
-    kept = _sample(thread, settings)
+    weight = 1.0
+    if settings.topics.power is not None:
+        assert findings.topics is not None, "topics.power needs the findings of a first pass"
+        weight = findings.topics.weight(thread)
+    kept, better = edges
+    place = {number: index for index, number in enumerate(kept)}
     return Comparison(
         id=thread.id,
         source=thread.source,
@@ -52,8 +57,16 @@ def compare(
             Message("user", prompt_text(thread)),
             *(Message("user", post.text) for post in thread.prompt[1:]),
         ),
-        replies=tuple((Message("assistant", post.text),) for post in kept),
-        better=edges_of([post.score for post in kept], settings.min_margin),
+        replies=tuple((Message("assistant", answers[number].text),) for number in kept),
+        better=tuple(
+            replace(
+                edge,
+                winner=place[edge.winner],
+                loser=place[edge.loser],
+                weight=edge.weight * weight,
+            )
+            for edge in better
+        ),
         meta={
             "url": thread.url,
             "license": thread.license,
@@ -71,7 +84,7 @@ def compare(
                     "votes": post.votes,
                     "accepted": post.accepted,
                 }
-                for post in kept
+                for post in (answers[number] for number in kept)
             ],
         },
     )
@@ -90,20 +103,36 @@ def prompt_text(thread: Thread) -> str:
     return f"Title: {thread.title}\n\n{thread.question.text}".rstrip()
 
 
-def _sample(thread: Thread, settings: PairSettings) -> list[Post]:
-    """At most `max_replies` answers in thread order, among them two that make an edge."""
-    answers = thread.answers
-    if len(answers) <= settings.max_replies:
-        return list(answers)
+def _choose(
+    thread: Thread, rated: Rated, settings: PairSettings
+) -> tuple[Sequence[int], list[Edge]] | Refusal:
+    """The numbers of the answers kept, in thread order, and the edges among them; or why none."""
 
-    def order(post: Post) -> float:
-        return unit_hash(settings.seed, "reply", thread.source, thread.id, post.id)
+    def drawn(what: str, *ids: str) -> float:
+        return unit_hash(settings.seed, what, thread.source, thread.id, *ids)
 
-    shuffled = sorted(answers, key=order)
-    chosen = shuffled[: settings.max_replies]
-    if not edges_of([post.score for post in chosen], settings.min_margin):
-        # All drawn are alike: the last two give way to the highest and the lowest, which differ.
-        by_score = sorted(shuffled, key=lambda post: post.score)
-        chosen[-2:] = [by_score[0], by_score[-1]]
-    kept = {post.id for post in chosen}
-    return [post for post in answers if post.id in kept]
+    kept = list(range(len(rated.answers)))
+    order = kept
+    if len(kept) > settings.max_replies:
+        order = sorted(kept, key=lambda number: drawn("reply", rated.answers[number].id))
+        kept = sorted(order[: settings.max_replies])
+    edges = rated.edges(kept)
+    if not edges:
+        # No two of those drawn make an edge: the last two drawn give way to the first two that do.
+        found = rated.first_edge(order)
+        if isinstance(found, Refusal):
+            return found
+        pair = [found.winner, found.loser]
+        others = [number for number in order if number not in pair]
+        kept = sorted([*others[: settings.max_replies - 2], *pair])
+        edges = rated.edges(kept)
+    most = settings.pairs_per_thread
+    if most is None:
+        return kept, edges
+
+    def order_of(edge: Edge) -> float:
+        return drawn("pair", *sorted(rated.answers[n].id for n in (edge.winner, edge.loser)))
+
+    chosen = sorted(edges, key=order_of)[:most]
+    joined = {number for edge in chosen for number in (edge.winner, edge.loser)}
+    return [number for number in kept if number in joined], [e for e in edges if e in chosen]
