@@ -233,6 +233,8 @@ class _Row:
 
     def _pair(self) -> tuple[Conversation, tuple[Conversation, ...], tuple[Edge, ...]]:
         margin = self.get("margin", float, None)
+        if margin is None:  # what our own rows for TRL call it
+            margin = self.get("difference", float, None)
         better = (Edge(0, 1, margin=margin),)
         sides = [self._side(key) for key in ("chosen", "rejected")]
         if "prompt" in self.keys:

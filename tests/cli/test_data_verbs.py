@@ -167,7 +167,7 @@ def test_export_own_rows_round_trip(worldpm, data, tmp_path):
 
 
 def test_export_trl_rows(worldpm, tmp_path):
-    """One row an edge: prompt, chosen, rejected as messages, the margin where there is one."""
+    """One row an edge: prompt, chosen, rejected as messages; a difference, no margin of TRL's."""
     source = tmp_path / "own.jsonl"
     rows = [
         {"prompt": "p", "replies": ["a", "b", "c"], "better": [[2, 0], [1, 0]]},
@@ -187,9 +187,12 @@ def test_export_trl_rows(worldpm, tmp_path):
         "prompt": [{"role": "user", "content": "p"}],
         "chosen": [{"role": "assistant", "content": "c"}],
         "rejected": [{"role": "assistant", "content": "a"}],
+        "difference": None,
     }
     assert [row["chosen"][0]["content"] for row in made] == ["c", "b", "y"]
-    assert made[2]["margin"] == 3.0
+    assert made[2]["difference"] == 3.0
+    assert not any("margin" in row for row in made)  # TRL would subtract it from the rewards
+    assert list(read_comparisons(out))[2].better[0].margin == 3.0
     said = worldpm("export", source, "--format", "trl", "-o", out, "--force")
     assert "left out: 1 comparisons without an edge" in said.err
 

@@ -3,7 +3,7 @@
 import pytest
 
 from worldpm.records import Comparison, Edge, Message
-from worldpm.report.card import ROW_OWN, ROW_TRL, card_of, links_of
+from worldpm.report.card import FORMS, ROW_OWN, ROW_TRL, card_of, links_of
 from worldpm.report.corpus import summarise
 from worldpm.schema import SCHEMAS
 
@@ -29,11 +29,11 @@ def comparison(number, source="beer", **meta):
     )
 
 
-def make(manifest=MANIFEST, records=(), row=ROW_OWN, name="data"):
+def make(manifest=MANIFEST, records=(), form="parquet", name="data"):
     """The card and its header as YAML reads it."""
     records = list(records)
     files = {part: f"{part}.jsonl" for part in manifest["counts"]}
-    text = card_of(name, manifest, summarise(records), links_of(records), files, row)
+    text = card_of(name, manifest, summarise(records), links_of(records), files, form)
     _, header, body = text.split("---\n", 2)
     return yaml.safe_load(header), body
 
@@ -96,7 +96,13 @@ def test_every_column_is_described():
     own = {name for names, _, _ in ROW_OWN for name in names.split(", ")}
     assert own == set(SCHEMAS[Comparison].names)
     trl = {name for names, _, _ in ROW_TRL for name in names.split(", ")}
-    assert trl == {"id", "source", "url", "prompt", "chosen", "rejected", "margin"}
+    for form, columns in (("jsonl", own), ("trl", trl)):
+        header, body = make(form=form)
+        features = header["dataset_info"]["features"]
+        assert {each["name"] for each in features} == columns
+        assert all(f"| {names} |" in body for names, _, _ in FORMS[form][0])
+    assert "dataset_info" not in make()[0]
+    assert trl == {"id", "source", "url", "prompt", "chosen", "rejected", "difference"}
 
 
 def test_links_are_of_every_source():

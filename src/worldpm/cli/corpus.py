@@ -119,13 +119,12 @@ def write_page(folder: Path, manifest: Mapping[str, Any], path: Path, samples: i
 
 
 def card(
-    folder: Path, manifest: Mapping[str, Any], files: Mapping[str, str], form: str = "own"
+    folder: Path, manifest: Mapping[str, Any], files: Mapping[str, str], form: str = "parquet"
 ) -> str:
     """The data card of a folder of comparisons; `files` are the data files by split."""
-    from worldpm.report.card import ROW_OWN, ROW_TRL, card_of, links_of
+    from worldpm.report.card import card_of, links_of
     from worldpm.report.corpus import sampled, summarise
 
     corpus = summarise(sampled(folder, Comparison))
     links = links_of(sampled(folder, Comparison, 2000))
-    row = ROW_TRL if form == "trl" else ROW_OWN
-    return card_of(folder.resolve().name, manifest, corpus, links, files, row)
+    return card_of(folder.resolve().name, manifest, corpus, links, files, form)

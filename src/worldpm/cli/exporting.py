@@ -116,7 +116,9 @@ def _own_rows(comparison: "Comparison") -> list[dict[str, Any]]:
 def _trl_rows(comparison: "Comparison") -> list[dict[str, Any]]:
     """One row an edge, in the conversational form of TRL's reward trainer.
 
-    `id`, `source` and `url` say whose texts they are; TRL leaves out columns that it does not know.
+    `id`, `source` and `url` say whose texts they are. The edge's margin, in votes or points, is
+    `difference` here: a column called margin TRL subtracts from the difference of two rewards,
+    which 300 votes would drown. TRL leaves out columns that it does not know.
     """
     from worldpm.schema import comparison_row
 
@@ -130,7 +132,7 @@ def _trl_rows(comparison: "Comparison") -> list[dict[str, Any]]:
             "prompt": row["prompt"],
             "chosen": row["replies"][edge.winner],
             "rejected": row["replies"][edge.loser],
-            **({} if edge.margin is None else {"margin": edge.margin}),
+            "difference": edge.margin,
         }
         for edge in comparison.better
     ]

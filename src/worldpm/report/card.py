@@ -31,7 +31,11 @@ ROW_TRL = (
     ("prompt", "list of {role, content}", "what both replies answer"),
     ("chosen", "list of {role, content}", "the better reply"),
     ("rejected", "list of {role, content}", "the worse reply"),
-    ("margin", "number, where known", "how far apart they are, in the source's own units"),
+    (
+        "difference",
+        "number or null",
+        "how far apart they are, in the source's own units; not a reward margin",
+    ),
 )
 ROW_OWN = (
     ("id, source", "text", "the key of a row is both: ids are unique within a source"),
@@ -42,6 +46,65 @@ ROW_OWN = (
      "tie is no edge; the margin is in the source's own units"),
     ("meta", "JSON", "links, authors, licence, votes and ratings of each reply"),
 )  # fmt: skip
+
+
+# The columns' types for `datasets`, which would guess them split by split from JSON lines, and
+# differently where a column is null all through one of them. Parquet has its own types.
+_MESSAGES = """
+    - name: role
+      dtype: string
+    - name: content
+      dtype: string"""
+_INNER = _MESSAGES.replace("\n", "\n  ")
+_TYPES_TRL = f"""\
+dataset_info:
+  features:
+  - name: id
+    dtype: string
+  - name: source
+    dtype: string
+  - name: url
+    dtype: string
+  - name: prompt
+    list:{_MESSAGES}
+  - name: chosen
+    list:{_MESSAGES}
+  - name: rejected
+    list:{_MESSAGES}
+  - name: difference
+    dtype: float64"""
+_TYPES_OWN = f"""\
+dataset_info:
+  features:
+  - name: id
+    dtype: string
+  - name: source
+    dtype: string
+  - name: subset
+    dtype: string
+  - name: prompt
+    list:{_MESSAGES}
+  - name: replies
+    list:
+      list:{_INNER}
+  - name: better
+    list:
+    - name: winner
+      dtype: int32
+    - name: loser
+      dtype: int32
+    - name: margin
+      dtype: float64
+    - name: weight
+      dtype: float64
+  - name: meta
+    dtype: json"""
+# What an export writes: the columns for people, and their types for the hub.
+FORMS: dict[str, tuple[Sequence[tuple[str, str, str]], str]] = {
+    "parquet": (ROW_OWN, ""),
+    "jsonl": (ROW_OWN, _TYPES_OWN),
+    "trl": (ROW_TRL, _TYPES_TRL),
+}
 
 
 def links_of(comparisons: Iterable[Comparison], most: int = 10) -> list[tuple[str, str]]:
@@ -66,16 +129,18 @@ def card_of(
     corpus: Corpus,
     links: Sequence[tuple[str, str]],
     files: Mapping[str, str],
-    row: Sequence[tuple[str, str, str]] = ROW_OWN,
+    form: str = "parquet",
 ) -> str:
     """The card in Markdown; `files` are the data files' patterns by split, beside the card.
 
+    `form` is one of `FORMS`.
     `corpus` and `links` may be of a sample: the counts of rows are the manifest's.
     """
+    row, types = FORMS[form]
     counts = manifest.get("counts", {})
     licenses = _licenses(manifest, corpus)
     parts = [
-        _header(name, sum(counts.values()), licenses, files),
+        _header(name, sum(counts.values()), licenses, files, types),
         f"# {_escaped(name)}",
         "Preference comparisons: a prompt, its replies, and which reply is known to beat which. "
         f"{sum(counts.values()):,} comparisons, made by `worldpm` "
@@ -100,7 +165,9 @@ def card_of(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _header(name: str, rows: int, licenses: Sequence[str], files: Mapping[str, str]) -> str:
+def _header(
+    name: str, rows: int, licenses: Sequence[str], files: Mapping[str, str], types: str
+) -> str:
     """The YAML block at the top; texts are written as JSON strings, which YAML reads."""
     import orjson
 
@@ -121,7 +188,7 @@ def _header(name: str, rows: int, licenses: Sequence[str], files: Mapping[str, s
     ]  # fmt: skip
     for split, pattern in files.items():
         lines += [f"  - split: {quoted(split)}", f"    path: {quoted(pattern)}"]
-    return "\n".join([*lines, "---"])
+    return "\n".join([*lines, *filter(None, [types]), "---"])
 
 
 def _licenses(manifest: Mapping[str, Any], corpus: Corpus) -> list[str]:
