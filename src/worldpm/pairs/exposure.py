@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from worldpm.config import Settings
@@ -149,24 +150,24 @@ def fit_exposure(counts: ExposureCounts) -> ExposureModel:
         steps[cell, [rank, len(RANKS) + delay]] = 1.0
     free = [n for n in range(steps.shape[1]) if n not in (0, len(RANKS))]
     columns = (steps[first] - steps[second])[:, free]
-    b = np.zeros(len(free))
+    found = np.zeros(len(free))
 
-    def loss(at: Any) -> float:
+    def loss(at: NDArray[np.float64]) -> float:
         ahead = columns @ at
         return float((both * np.logaddexp(0, ahead) - won * ahead).sum() + PRIOR / 2 * at @ at)
 
     for _ in range(50):
-        chance = 1 / (1 + np.exp(-(columns @ b)))
-        slope = columns.T @ (both * chance - won) + PRIOR * b
+        chance = 1 / (1 + np.exp(-(columns @ found)))
+        slope = columns.T @ (both * chance - won) + PRIOR * found
         curve = (columns * (both * chance * (1 - chance))[:, None]).T @ columns
-        move = np.linalg.solve(curve + PRIOR * np.eye(len(b)), slope)
-        while loss(b - move) > loss(b) and np.abs(move).max() > 1e-9:
+        move = np.linalg.solve(curve + PRIOR * np.eye(len(found)), slope)
+        while loss(found - move) > loss(found) and np.abs(move).max() > 1e-9:
             move = move / 2
-        b = b - move
+        found = found - move
         if np.abs(move).max() < 1e-9:
             break
     whole = np.zeros(steps.shape[1])
-    whole[free] = b
+    whole[free] = found
     rounded = [
         round(float(value), 6) for value in whole
     ]  # a manifest without noise of the last bit
