@@ -1,12 +1,21 @@
-"""The Bradley-Terry loss: known values, gradients, and the shapes that must not broadcast."""
+"""The losses: known values, probabilities that add up, gradients, and shapes that must match."""
 
+import itertools
 import math
 
 import jaxtyping
 import pytest
 import torch
 
-from worldpm.train.loss import bradley_terry, edge_accuracy, edge_weights
+from worldpm.train.loss import (
+    bradley_terry,
+    centring,
+    davidson,
+    edge_accuracy,
+    edge_weights,
+    plackett_luce,
+    rao_kupper,
+)
 
 WINNERS, LOSERS = torch.tensor([0, 0, 1]), torch.tensor([1, 2, 2])
 WEIGHTS = torch.tensor([1.0, 2.0, 0.5])
@@ -95,3 +104,127 @@ def test_edge_accuracy():
     scores = torch.tensor([1.0, 1.0, 0.0])
     assert edge_accuracy(scores, WINNERS, LOSERS, WEIGHTS) == 0.5 * 1.0 + 2.0 + 0.5
     assert edge_accuracy(-scores, WINNERS, LOSERS, WEIGHTS) == 0.5
+
+
+TIED, TIE_WEIGHTS = torch.tensor([[0, 1], [1, 2]]), torch.tensor([1.5, 0.25])
+NONE = torch.tensor([], dtype=torch.int64)
+NO_TIES = NONE.reshape(0, 2)
+
+
+def edge(winner, loser):
+    return torch.tensor([winner]), torch.tensor([loser]), torch.ones(1)
+
+
+def random_scores(count=3, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, generator=generator, dtype=torch.float64)
+
+
+def test_margins_move_the_point_of_indifference():
+    """A lead of the margin costs ln 2, like a lead of nothing without one."""
+    scores = torch.tensor([3.0, 1.0])
+    assert float(bradley_terry(scores, *edge(0, 1), torch.tensor([2.0]))) == pytest.approx(
+        math.log(2)
+    )
+
+
+def test_targets_are_probabilities():
+    """The cross-entropy, least where the modelled probability is the target: 0.8 at ln 4."""
+    target = torch.tensor([0.8])
+
+    def loss(ahead):
+        return float(bradley_terry(torch.tensor([ahead, 0.0]), *edge(0, 1), targets=target))
+
+    entropy = -(0.8 * math.log(0.8) + 0.2 * math.log(0.2))
+    assert loss(math.log(4)) == pytest.approx(entropy)
+    assert min(loss(math.log(4) + d) for d in (-0.1, 0.1)) > entropy
+    sure = bradley_terry(torch.tensor([1.0, 0.0]), *edge(0, 1), targets=torch.ones(1))
+    assert float(sure) == pytest.approx(math.log1p(math.exp(-1)))
+
+
+@pytest.mark.parametrize("likelihood", [rao_kupper, davidson])
+@pytest.mark.parametrize("strength", [0.01, 0.5, 3.0])
+def test_wins_losses_and_ties_are_all_there_is(likelihood, strength):
+    """The three probabilities of a pair sum to one, at any scores."""
+    for seed in range(20):
+        scores = 3 * random_scores(2, seed)
+        single = torch.ones(1, dtype=torch.float64)
+        won, lost = (
+            likelihood(scores, *edge(a, 1 - a)[:2], single, NO_TIES, single[:0], strength)
+            for a in (0, 1)
+        )
+        tied = likelihood(scores, NONE, NONE, single[:0], torch.tensor([[0, 1]]), single, strength)
+        total = sum(math.exp(-float(x)) for x in (won, lost, tied))
+        assert total == pytest.approx(1.0, abs=1e-12)
+
+
+def test_ties_by_hand():
+    """Equal scores: Rao-Kupper's tie is (theta - 1) / (theta + 1), Davidson's nu / (2 + nu)."""
+    scores, one = torch.zeros(2), torch.ones(1)
+    ties = (NONE, NONE, one[:0], torch.tensor([[0, 1]]), one)
+    theta = math.exp(0.5)
+    assert math.exp(-float(rao_kupper(scores, *ties, 0.5))) == pytest.approx(
+        (theta - 1) / (theta + 1)
+    )
+    assert math.exp(-float(davidson(scores, *ties, math.log(0.5)))) == pytest.approx(0.5 / 2.5)
+
+
+def test_plackett_luce_by_hand():
+    """3 before 1 before 0.5: 3/4.5 times 1/1.5; and orders of three have probability one in all."""
+    scores = torch.tensor([1.0, 3.0, 0.5], dtype=torch.float64).log()
+    one = torch.ones(1, dtype=torch.float64)
+    loss = plackett_luce(scores, [torch.tensor([1, 0, 2])], one)
+    assert math.exp(-float(loss)) == pytest.approx(3 / 4.5 * 1 / 1.5)
+    orders = map(list, itertools.permutations(range(3)))
+    total = sum(math.exp(-float(plackett_luce(scores, [torch.tensor(o)], one))) for o in orders)
+    assert total == pytest.approx(1.0)
+
+
+def test_plackett_luce_of_two_is_bradley_terry():
+    """And its weights multiply; no ranking at all is nothing to learn, with a gradient of zero."""
+    scores = torch.tensor([0.3, -1.2, 2.0], requires_grad=True)
+    found = plackett_luce(
+        scores, [torch.tensor([2, 0]), torch.tensor([0, 1])], torch.tensor([2.0, 1.0])
+    )
+    expected = 2 * bradley_terry(scores, *edge(2, 0)) + bradley_terry(scores, *edge(0, 1))
+    torch.testing.assert_close(found, expected)
+    nothing = plackett_luce(scores, [], torch.tensor([]))
+    assert torch.autograd.grad(nothing, scores)[0].tolist() == [0.0, 0.0, 0.0]
+
+
+def test_centring_by_hand():
+    """Zero where scores cancel; elsewhere the weighted square of the sum."""
+    scores = torch.tensor([2.0, -2.0, 1.0])
+    assert float(centring(scores, *edge(0, 1))) == 0.0
+    assert float(centring(scores, WINNERS, LOSERS, WEIGHTS)) == 2.0 * 9.0 + 0.5 * 1.0
+
+
+@pytest.mark.parametrize("strength", [0.1, 1.0])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda s, w, t: bradley_terry(s, WINNERS, LOSERS, w, w.abs(), 0.3 * torch.ones_like(w)),
+        lambda s, w, t: rao_kupper(s, WINNERS, LOSERS, w, TIED, TIE_WEIGHTS.double(), t),
+        lambda s, w, t: davidson(s, WINNERS, LOSERS, w, TIED, TIE_WEIGHTS.double(), t),
+        lambda s, w, t: plackett_luce(s, [torch.tensor([2, 0, 1])], w[:1]),
+        lambda s, w, t: centring(s, WINNERS, LOSERS, w),
+    ],
+    ids=["soft bradley-terry", "rao-kupper", "davidson", "plackett-luce", "centring"],
+)
+def test_gradients(loss, strength):
+    """Autograd's gradients are those of finite differences, in float64; and are not all zero."""
+    scores = random_scores().requires_grad_()
+    weights = WEIGHTS.double()
+    assert torch.autograd.gradcheck(lambda s: loss(s, weights, strength), scores)
+    (gradient,) = torch.autograd.grad(loss(scores, weights, strength), scores)
+    assert float(gradient.abs().min()) > 1e-3
+
+
+@pytest.mark.parametrize("likelihood", [rao_kupper, davidson])
+def test_far_scores_stay_finite_with_ties(likelihood):
+    """Differences of 10,000 have finite losses and gradients."""
+    scores = torch.tensor([1e4, 0.0, -1e4], requires_grad=True)
+    loss = likelihood(scores, WINNERS, LOSERS, WEIGHTS, TIED, TIE_WEIGHTS, 0.5)
+    (gradient,) = torch.autograd.grad(loss, scores)
+    assert torch.isfinite(loss)
+    assert torch.isfinite(gradient).all()

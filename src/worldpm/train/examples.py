@@ -29,6 +29,7 @@ class Example:
     winners: tuple[int, ...]
     losers: tuple[int, ...]
     edge_weights: tuple[float, ...]
+    margins: tuple[float, ...]  # in the source's units; 0 where it gives none
     pairs: float
 
 
@@ -39,6 +40,7 @@ class Edges:
     winners: Tensor  # (E,) int64
     losers: Tensor  # (E,) int64
     weights: Tensor  # (E,) float32
+    margins: Tensor  # (E,) float32
 
 
 def join_edges(examples: Sequence[Example]) -> Edges:
@@ -46,13 +48,15 @@ def join_edges(examples: Sequence[Example]) -> Edges:
     winners: list[int] = []
     losers: list[int] = []
     weights: list[float] = []
+    margins: list[float] = []
     first = 0
     for example in examples:
         winners += [first + index for index in example.winners]
         losers += [first + index for index in example.losers]
         weights += example.edge_weights
+        margins += example.margins
         first += len(example.tree.leaves)
-    return Edges(torch.tensor(winners), torch.tensor(losers), torch.tensor(weights))
+    return Edges(*map(torch.tensor, (winners, losers, weights, margins)))
 
 
 def load_examples(
@@ -109,6 +113,7 @@ def make_examples(
             winners=tuple(place[edge.winner] for edge in edges),
             losers=tuple(place[edge.loser] for edge in edges),
             edge_weights=tuple(per_edge * edge.weight for edge in edges),
+            margins=tuple(max(edge.margin or 0.0, 0.0) for edge in edges),
             pairs=pairs,
         )
 

@@ -24,6 +24,7 @@ from worldpm.model.decoder import PreferenceModel
 from worldpm.tokens.pack import pack
 from worldpm.train.examples import Example, join_edges
 from worldpm.train.loss import bradley_terry, edge_accuracy
+from worldpm.train.objective import objective
 from worldpm.train.optim import build_optimizer, learning_rate_factor
 from worldpm.train.order import plan_steps
 from worldpm.train.recipe import Recipe
@@ -232,7 +233,7 @@ def _step(
         chosen = [examples[key] for key in group]
         edges = join_edges(chosen)
         scores = scorer(chosen, group)
-        loss = bradley_terry(scores, edges.winners, edges.losers, edges.weights) / total
+        loss = objective(scores, chosen, recipe.loss) / total
         loss.backward()  # type: ignore[no-untyped-call]
         loss_nats += float(loss.detach())
         right += edge_accuracy(scores, edges.winners, edges.losers, edges.weights) / total

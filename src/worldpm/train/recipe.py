@@ -4,9 +4,9 @@ Paths (data, base model, output) are flags of `worldpm train`; everything that d
 is here and is recorded with the run.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from worldpm.config import Settings
 
@@ -53,6 +53,36 @@ class DataSettings(Settings):
     )
 
 
+class LossSettings(Settings):
+    """What the scores are fitted to; `worldpm/train/loss.py` has the formulas and their sources."""
+
+    kind: Literal["bradley-terry", "plackett-luce", "rao-kupper", "davidson"] = _key(
+        "bradley-terry over the edges; plackett-luce where they rank all replies; rao-kupper or "
+        "davidson where a pair without an edge was judged a tie, as nothing else makes it one",
+        "bradley-terry",
+    )
+    margin_scale: float = _key(
+        "a winner must lead by this times ln(1 + the edge's margin); bradley-terry only", 0.0, ge=0
+    )
+    label_smoothing: float = _key(
+        "share of edges taken to be the wrong way round; bradley-terry only", 0.0, ge=0, lt=0.5
+    )
+    ties: float = _key(
+        "rao-kupper's threshold, davidson's ln nu: how near two scores make a tie", 0.5, gt=0
+    )
+    centring: float = _key(
+        "weight of (winner's + loser's score)^2, which keeps scores about zero; TRL advises 0.01",
+        0.0,
+        ge=0,
+    )
+
+    @model_validator(mode="after")
+    def _margins_are_bradley_terrys(self) -> Self:
+        if self.kind != "bradley-terry" and (self.margin_scale or self.label_smoothing):
+            raise ValueError(f"margin_scale and label_smoothing do not go with {self.kind}")
+        return self
+
+
 class OptimSettings(Settings):
     """AdamW; the paper's schedule is a warm-up ratio of 0.1, then constant (appendix A.3)."""
 
@@ -87,5 +117,6 @@ class Recipe(Settings):
     model: ModelSettings = ModelSettings()
     lora: LoRASettings = LoRASettings()
     data: DataSettings = DataSettings()
+    loss: LossSettings = LossSettings()
     optim: OptimSettings = OptimSettings()
     run: RunSettings = RunSettings()
