@@ -12,8 +12,7 @@ from worldpm.evals.metrics import EdgeTable, calibration_error, edge_weights
 def table(difference, cluster=None) -> EdgeTable:
     difference = np.asarray(difference, np.float64)
     cluster = np.arange(len(difference)) if cluster is None else np.asarray(cluster)
-    count = int(cluster.max()) + 1
-    return EdgeTable(difference, cluster, np.ones(len(difference)), np.zeros(count))
+    return EdgeTable(difference, cluster, np.ones(len(difference)), None)
 
 
 def honest(count: int, spread: float = 1.5, seed: int = 0) -> np.ndarray:

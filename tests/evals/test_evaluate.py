@@ -8,7 +8,7 @@ import pytest
 
 from worldpm.errors import WorldPMError
 from worldpm.evals.baselines import LENGTH, chance, longer_characters
-from worldpm.evals.run import evaluate, to_json
+from worldpm.evals.run import DETAILED, STYLE_ONLY, evaluate, to_json
 from worldpm.records import Comparison, Edge, Message
 
 
@@ -103,6 +103,39 @@ def test_a_model_that_scores_nan_gives_no_evaluation():
     """The error comes before any number."""
     with pytest.raises(WorldPMError, match="scored nan"):
         evaluate(GRIDS, lambda c: [[math.nan] * 6] * 3, suite="grid")
+
+
+def test_style_only_is_a_floor_of_every_line_and_details_are_where_they_belong():
+    """Each group has the held-out style floor; the large kinds have style reports and diagrams."""
+    evaluation = evaluate(GRIDS, longer_characters, suite="grid", resamples=20, count_tokens=len)
+    for line in evaluation.lines:
+        assert STYLE_ONLY in line.floors
+        assert line.floors[STYLE_ONLY].best_of_n_accuracy is None
+        assert (line.style is None) == (line.kind not in DETAILED)
+        assert (line.reliability == ()) == (line.kind not in DETAILED)
+    assert evaluation.overall.style.features == ("length", "lists", "headers", "bold")
+    assert evaluation.overall.style.chosen_longer_accuracy == 1.0
+
+
+def test_a_models_own_unit_is_told_from_its_ranking():
+    """Scores a thousand times too large: raw loss is terrible, held-out loss is fair."""
+    pairs = [
+        Comparison(str(n), "t", None, (), ((), ()), (Edge(n % 2, 1 - n % 2),)) for n in range(60)
+    ]
+    scores = [[1000.0 * (n % 2 == 0 or n % 3 == 0), 500.0] for n in range(60)]
+    line = evaluate(pairs, lambda _: scores, suite="x", resamples=20).overall
+    assert line.temperature.raw_loss_nats > 50
+    assert 0 < line.temperature.factor < 0.02
+    assert line.temperature.held_out_loss_nats < 0.7
+    assert line.outcome.held_out_loss_nats == line.temperature.held_out_loss_nats
+
+
+def test_best_of_n_and_mistakes_are_of_the_whole_suite():
+    """Six replies give n = 1, 2, 4, 6; the mistakes name comparisons of the suite."""
+    evaluation = evaluate(GRIDS, longer_characters, suite="grid", resamples=20)
+    assert [point.n for point in evaluation.best_of_n] == [1, 2, 4, 6]
+    assert {each.id for each in evaluation.mistakes} == {"0", "1", "2"}
+    assert {each.difference for each in evaluation.mistakes} == {-20.0}
 
 
 def test_json_is_plain_and_whole():

@@ -26,7 +26,7 @@ def planted(pairs: int, alpha: float, beta, seed: int, per_prompt: int = 1):
     chance = 1 / (1 + np.exp(-(alpha * score + style @ np.array(beta))))
     turn = np.where(rng.random(pairs) < chance, 1.0, -1.0)
     cluster = np.arange(pairs) // per_prompt
-    edges = EdgeTable(score * turn, cluster, np.ones(pairs), np.zeros(int(cluster.max()) + 1))
+    edges = EdgeTable(score * turn, cluster, np.ones(pairs), None)
     return edges, style * turn[:, None]
 
 
@@ -118,7 +118,7 @@ def test_style_that_means_nothing_is_credited_in_sample_only():
 def test_a_model_of_style_alone_adds_nothing_over_style():
     """Scores that are the length itself: raw accuracy is good, the gain over style is none."""
     edges, style = planted(3000, 0.0, [3.0, 0.0], seed=3)
-    scored = EdgeTable(style[:, 0] * 5, edges.cluster, edges.weight, edges.best)
+    scored = EdgeTable(style[:, 0] * 5, edges.cluster, edges.weight, None)
     report = style_report(scored, style, ["length", "lists"], weighting="edge", resamples=200)
     assert report.uncontrolled.held_out_accuracy > 0.65
     assert abs(report.over_style.value) < 0.005
@@ -132,7 +132,7 @@ def test_folds_keep_the_edges_of_a_prompt_together():
     style = np.column_stack([style, np.repeat(rng.normal(size=(40, 12)), 10, axis=0)])
     names = ["length", *[f"x{i}" for i in range(12)]]
     cluster = np.repeat(np.arange(40), 10)
-    edges = EdgeTable(np.zeros(400), cluster, np.ones(400), np.zeros(40))
+    edges = EdgeTable(np.zeros(400), cluster, np.ones(400), None)
     report = style_report(edges, style, names, weighting="edge", resamples=20)
     assert report.style_only.accuracy > 0.7
     assert report.style_only.held_out_accuracy < 0.65

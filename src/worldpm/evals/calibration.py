@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worldpm.evals.logistic import fit_logistic, folds_of
 from worldpm.evals.metrics import (
     EdgeTable,
     Weighting,
@@ -20,7 +19,9 @@ from worldpm.evals.metrics import (
     edge_accuracy,
     edge_loss,
     edge_weights,
+    held_out_loss,
     select,
+    unit_factor,
 )
 from worldpm.evals.resampling import Interval, bootstrap_means, percentiles, wilson_interval
 
@@ -99,26 +100,14 @@ def reliability(
 def temperature(edges: EdgeTable, *, weighting: Weighting, seed: int = 0) -> Temperature:
     """The raw loss beside the fitted one, in sample and by cross-validation over prompts."""
     weight = edge_weights(edges, weighting)
-    column = edges.difference[:, None]
+    factor = unit_factor(edges.difference, weight)
 
-    def loss(factor: float, rows: np.ndarray) -> float:
-        return float(weight[rows] @ edge_loss(factor * edges.difference[rows]))
+    def loss(factor: float) -> float:
+        return float(np.average(edge_loss(factor * edges.difference), weights=weight))
 
-    every = np.ones(len(weight), np.bool_)
-    factor = _factor(column, weight)
-    held_out = None
-    if edges.num_clusters > 1:
-        fold = folds_of(edges.cluster, seed=seed)
-        parts = [fold == number for number in range(int(fold.max()) + 1)]
-        held_out = sum(loss(_factor(column[~out], weight[~out]), out) for out in parts)
     return Temperature(
         factor=factor,
-        raw_loss_nats=loss(1.0, every) / weight.sum(),
-        fitted_loss_nats=loss(factor, every) / weight.sum(),
-        held_out_loss_nats=None if held_out is None else float(held_out / weight.sum()),
+        raw_loss_nats=loss(1.0),
+        fitted_loss_nats=loss(factor),
+        held_out_loss_nats=held_out_loss(edges, weight, seed=seed),
     )
-
-
-def _factor(column: np.ndarray, weight: np.ndarray) -> float:
-    """The best factor, not below 0: a model is not credited for being wrong."""
-    return max(0.0, float(fit_logistic(column, weight)[0]))

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldpm.errors import WorldPMError
+from worldpm.evals.logistic import fit_logistic, folds_of
 from worldpm.evals.resampling import (
     RESAMPLES,
     Interval,
@@ -49,18 +50,19 @@ class EdgeTable:
 
     `difference` in log-odds; `cluster` numbers the comparison, from 0 without gaps; `weight` is the
     edge's own. `best` is for each comparison (clusters,) the chance that an argmax over its
-    replies, ties broken at random, is an unbeaten one.
+    replies, ties broken at random, is an unbeaten one; None where edges have margins but replies no
+    scores, as in a fit of style.
     """
 
     difference: Floats
     cluster: NDArray[np.int64]
     weight: Floats
-    best: Floats
+    best: Floats | None
 
     @property
     def num_clusters(self) -> int:
         """Comparisons with at least one edge."""
-        return len(self.best)
+        return int(self.cluster[-1]) + 1 if len(self.cluster) else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,10 @@ class Outcome:
     """How scores agree with known edges, over one group of comparisons.
 
     Accuracies are fractions with a tie worth one half; losses are in nats, lower is better,
-    ln 2 = 0.693 is a coin's. Intervals are of 95 %, from `resamples` bootstrap samples of whole
-    comparisons, or Wilson's where `accuracy` is a plain proportion (see `measure`).
+    ln 2 = 0.693 is a coin's. `fitted_loss_nats` and `held_out_loss_nats` forgive the scores' unit,
+    by a factor fitted on the rows themselves and on other prompts (None for one prompt).
+    Intervals are of 95 %, from `resamples` bootstrap samples of whole comparisons, or Wilson's if
+    `accuracy` is a plain proportion (see `measure`).
     """
 
     name: str
@@ -82,9 +86,10 @@ class Outcome:
     loss_nats: float
     loss_interval: Interval
     fitted_loss_nats: float
+    held_out_loss_nats: float | None
     brier: float
     calibration_error: float
-    best_of_n_accuracy: float
+    best_of_n_accuracy: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +168,8 @@ def edge_table(comparisons: Sequence[Comparison], scores: Scores) -> EdgeTable:
 def select(edges: EdgeTable, keep: NDArray[np.bool_]) -> EdgeTable:
     """The edges (edges,) where `keep` holds; comparisons left without one drop out."""
     kept, cluster = np.unique(edges.cluster[keep], return_inverse=True)
-    return EdgeTable(edges.difference[keep], cluster, edges.weight[keep], edges.best[kept])
+    best = None if edges.best is None else edges.best[kept]
+    return EdgeTable(edges.difference[keep], cluster, edges.weight[keep], best)
 
 
 # --- one number for each edge: (edges,) -> (edges,) ----------------------------------------------
@@ -235,6 +241,24 @@ def fitted_loss(difference: Floats, weight: Floats) -> float:
     return float((share * edge_loss(math.exp(low) * unit)).sum())
 
 
+def unit_factor(difference: Floats, weight: Floats) -> float:
+    """The factor on the scores with the least loss, not below 0: being wrong earns no credit."""
+    return max(0.0, float(fit_logistic(difference[:, None], weight)[0]))
+
+
+def held_out_loss(edges: EdgeTable, weight: Floats, *, seed: int = 0) -> float | None:
+    """The mean loss in nats, each edge's factor fitted on other prompts; None for one prompt."""
+    if edges.num_clusters < 2:
+        return None
+    fold = folds_of(edges.cluster, seed=seed)
+    total = 0.0
+    for number in range(int(fold.max()) + 1):
+        out = fold == number
+        factor = unit_factor(edges.difference[~out], weight[~out])
+        total += float(weight[out] @ edge_loss(factor * edges.difference[out]))
+    return total / float(weight.sum())
+
+
 def measure(
     name: str,
     edges: EdgeTable,
@@ -274,9 +298,10 @@ def measure(
         loss_nats=float(totals[:, 1].sum() / sizes.sum()),
         loss_interval=percentiles(samples[:, 1]),
         fitted_loss_nats=fitted_loss(edges.difference, weight),
+        held_out_loss_nats=held_out_loss(edges, weight, seed=seed),
         brier=float(np.average(edge_brier(edges.difference), weights=weight)),
         calibration_error=calibration_error(edges.difference, weight),
-        best_of_n_accuracy=float(edges.best.mean()),
+        best_of_n_accuracy=None if edges.best is None else float(edges.best.mean()),
     )
 
 

@@ -5,7 +5,7 @@
 Every comparison is scored once; each group is then a choice among its edges.
 
 >>> from worldpm.evals.baselines import longer_characters
->>> from worldpm.records import Message
+>>> from worldpm.records import Edge, Message
 >>> pair = Comparison("1", "example", None, (), ((Message("assistant", "No."),), ()), (Edge(0, 1),))
 >>> evaluate([pair], longer_characters, suite="example").overall.outcome.accuracy
 1.0
@@ -16,9 +16,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from worldpm.evals.baselines import BASELINES, LENGTH
+from worldpm.evals.bestofn import BestOfN, best_of_n
+from worldpm.evals.calibration import Bin, Temperature, reliability, temperature
+from worldpm.evals.groups import Group, groups_of
 from worldpm.evals.metrics import (
     Difference,
     EdgeTable,
@@ -29,10 +31,14 @@ from worldpm.evals.metrics import (
     measure,
     select,
 )
+from worldpm.evals.mistakes import Mistake, worst_mistakes
 from worldpm.evals.resampling import RESAMPLES
-from worldpm.records import Comparison, Edge, ScoreFn
+from worldpm.evals.style import PAPER, StyleReport, style_edges, style_only, style_report
+from worldpm.records import Comparison, ScoreFn
 
 FORMAT = "worldpm-evaluation/1"
+STYLE_ONLY = "style only"  # the floor whose weights are fitted, on other prompts
+DETAILED = ("all", "class", "section", "style")  # kinds of groups with a style report and a diagram
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +47,18 @@ class Line:
 
     `kind` says what the group is one of: "all", "class", "section", "subset", "style" or
     "subset style".
-    `over_length` is the model's accuracy less that of the longer reply, paired.
+    `over_length` is the model's accuracy less that of the longer reply, paired. `floors` holds
+    those of `BASELINES` and "style only", fitted on other prompts than the one it judges. `style`
+    and `reliability` are there for the kinds in `DETAILED`.
     """
 
     kind: str
     outcome: Outcome
     floors: Mapping[str, Outcome]
     over_length: Difference
+    temperature: Temperature
+    style: StyleReport | None
+    reliability: tuple[Bin, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,42 +71,17 @@ class Evaluation:
     suite: str
     num_comparisons: int
     num_undecided: int
+    style_features: tuple[str, ...]
     seed: int
     resamples: int
     lines: tuple[Line, ...]
+    best_of_n: tuple[BestOfN, ...]
+    mistakes: tuple[Mistake, ...]
 
     @property
     def overall(self) -> Line:
         """The line of all comparisons."""
         return self.lines[0]
-
-
-LEVELS = ("easy", "normal", "hard")
-GroupOf = Callable[[Comparison, Edge], str | None]
-"""The name of the group an edge belongs to, or None if it belongs to none."""
-
-
-def _style(comparison: Comparison, edge: Edge) -> str | None:
-    style = comparison.meta.get("style")
-    if style is None:
-        return None
-    more = style[edge.winner] - style[edge.loser]
-    return LEVELS[0] if more > 0 else LEVELS[1] if more == 0 else LEVELS[2]
-
-
-def _style_by_subset(comparison: Comparison, edge: Edge) -> str | None:
-    level = _style(comparison, edge)
-    return level and f"{comparison.subset}, {level}"
-
-
-_GROUPS: tuple[tuple[str, GroupOf], ...] = (
-    ("class", lambda comparison, _: comparison.meta.get("class")),
-    ("section", lambda comparison, _: comparison.meta.get("section")),
-    ("subset", lambda comparison, _: comparison.subset),
-    # RM-Bench: the chosen reply has more (easy), as much (normal) or less (hard) style.
-    ("style", _style),
-    ("subset style", _style_by_subset),
-)
 
 
 def evaluate(
@@ -104,49 +90,66 @@ def evaluate(
     *,
     suite: str,
     weighting: Weighting = "comparison",
+    style_features: Sequence[str] = PAPER,
+    count_tokens: Callable[[str], int] | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Evaluation:
     """Score every comparison once; measure the whole, and each class, section, subset and style.
 
-    A kind of group with one member only repeats the whole and is left out. Subset and section
+    `count_tokens` gives the length that style is fitted on; without it, words. Subset and section
     figures are plain means over their comparisons (the paper's way), not RewardBench's reweighted
     ones; a tie is worth one half, where RM-Bench's own script gives it nothing. Raises WorldPMError
     for scores that are not finite or too few, or if no comparison has an edge.
     """
-    ours = edge_table(comparisons, score_fn(comparisons))
+    scores = score_fn(comparisons)
+    ours = edge_table(comparisons, scores)
     floors = {name: edge_table(comparisons, rule(comparisons)) for name, rule in BASELINES.items()}
+    style = style_edges(comparisons, style_features, count_tokens=count_tokens)
+    if len(ours.difference):
+        floors[STYLE_ONLY] = style_only(ours, style, weighting=weighting, seed=seed)
 
-    def line(kind: str, name: str, keep: NDArray[np.bool_]) -> Line:
+    def line(group: Group) -> Line:
         def outcome(table: EdgeTable) -> Outcome:
-            return measure(name, table, weighting=weighting, seed=seed, resamples=resamples)
+            return measure(group.name, table, weighting=weighting, seed=seed, resamples=resamples)
 
-        mine = select(ours, keep)
-        tables = {floor: select(table, keep) for floor, table in floors.items()}
+        mine = select(ours, group.keep)
+        tables = {floor: select(table, group.keep) for floor, table in floors.items()}
+        detailed = group.kind in DETAILED
         return Line(
-            kind=kind,
+            kind=group.kind,
             outcome=outcome(mine),
             floors={floor: outcome(table) for floor, table in tables.items()},
             over_length=difference(
                 mine, tables[LENGTH], weighting=weighting, seed=seed, resamples=resamples
             ),
+            temperature=temperature(mine, weighting=weighting, seed=seed),
+            style=(
+                style_report(
+                    mine,
+                    style[group.keep],
+                    style_features,
+                    weighting=weighting,
+                    seed=seed,
+                    resamples=resamples,
+                )
+                if detailed
+                else None
+            ),
+            reliability=reliability(mine, weighting=weighting, seed=seed) if detailed else (),
         )
 
-    lines = [line("all", suite, np.ones(len(ours.difference), np.bool_))]
-    for kind, group_of in _GROUPS:
-        groups = np.array([group_of(c, e) or "" for c in comparisons for e in c.better])
-        if len(set(groups)) > 1:
-            names = [name for name in dict.fromkeys(groups.tolist()) if name]
-            if kind.endswith("style"):
-                names.sort(key=lambda name: LEVELS.index(name.rpartition(", ")[2]))
-            lines += [line(kind, name, groups == name) for name in names]
+    whole = Group("all", suite, np.ones(len(ours.difference), np.bool_))
     return Evaluation(
         suite=suite,
         num_comparisons=len(comparisons),
         num_undecided=sum(not comparison.better for comparison in comparisons),
+        style_features=tuple(style_features),
         seed=seed,
         resamples=resamples,
-        lines=tuple(lines),
+        lines=tuple(line(group) for group in [whole, *groups_of(comparisons)]),
+        best_of_n=best_of_n(comparisons, scores, seed=seed, resamples=resamples),
+        mistakes=worst_mistakes(comparisons, scores),
     )
 
 

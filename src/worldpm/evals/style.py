@@ -176,7 +176,7 @@ def style_report(
         "style_only": style,
     }.items():
         held_out = held_out_margins(columns, edges.cluster, weight, seed=seed)
-        margins[name] = EdgeTable(held_out, edges.cluster, edges.weight, edges.best)
+        margins[name] = EdgeTable(held_out, edges.cluster, edges.weight, None)
         fits[name] = _fit(columns @ fit_logistic(columns, weight), held_out, weight)
     over, less = (
         difference(
@@ -205,6 +205,15 @@ def style_report(
         chosen_longer_accuracy=_accuracy(edges.difference, weight, longer > 0),
         chosen_shorter_accuracy=_accuracy(edges.difference, weight, longer < 0),
     )
+
+
+def style_only(
+    edges: EdgeTable, style: Floats, *, weighting: Weighting, seed: int = 0
+) -> EdgeTable:
+    """The floor that style sets: the same edges, their margins by style fitted on other prompts."""
+    weight = edge_weights(edges, weighting)
+    margins = held_out_margins(style, edges.cluster, weight, seed=seed)
+    return EdgeTable(margins, edges.cluster, edges.weight, None)
 
 
 def phi(first: Floats, second: Floats, weight: Floats) -> float | None:

@@ -1,0 +1,64 @@
+"""Comparisons -> the groups whose edges are measured apart.
+
+groups_of(comparisons)  ->  Group("class", "safety", keep), ...     keep (edges,)
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldpm.records import Comparison, Edge
+
+LEVELS = ("easy", "normal", "hard")
+GroupOf = Callable[[Comparison, Edge], str | None]
+"""The name of the group an edge belongs to, or None if it belongs to none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One group of edges: `kind` says what it is one of, `keep` (edges,) which are in it."""
+
+    kind: str
+    name: str
+    keep: NDArray[np.bool_]
+
+
+def _style(comparison: Comparison, edge: Edge) -> str | None:
+    style = comparison.meta.get("style")
+    if style is None:
+        return None
+    more = style[edge.winner] - style[edge.loser]
+    return LEVELS[0] if more > 0 else LEVELS[1] if more == 0 else LEVELS[2]
+
+
+def _style_by_subset(comparison: Comparison, edge: Edge) -> str | None:
+    level = _style(comparison, edge)
+    return level and f"{comparison.subset}, {level}"
+
+
+_KINDS: tuple[tuple[str, GroupOf], ...] = (
+    ("class", lambda comparison, _: comparison.meta.get("class")),
+    ("section", lambda comparison, _: comparison.meta.get("section")),
+    ("subset", lambda comparison, _: comparison.subset),
+    # RM-Bench: the chosen reply has more (easy), as much (normal) or less (hard) style.
+    ("style", _style),
+    ("subset style", _style_by_subset),
+)
+
+
+def groups_of(comparisons: Sequence[Comparison]) -> list[Group]:
+    """Every class, section, subset, style and subset's style that has edges, kind by kind.
+
+    A kind with one group only repeats the whole and is left out.
+    """
+    found = []
+    for kind, group_of in _KINDS:
+        groups = np.array([group_of(c, e) or "" for c in comparisons for e in c.better])
+        if len(set(groups)) > 1:
+            names = [name for name in dict.fromkeys(groups.tolist()) if name]
+            if kind.endswith("style"):
+                names.sort(key=lambda name: LEVELS.index(name.rpartition(", ")[2]))
+            found += [Group(kind, name, groups == name) for name in names]
+    return found
