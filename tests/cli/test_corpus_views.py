@@ -100,6 +100,16 @@ def test_why_by_the_settings_of_the_comparisons(worldpm, forum, tmp_path):
     assert "makes no comparison: all_margins_too_small" in sentence
 
 
+def test_why_where_the_settings_need_a_first_pass(worldpm, forum):
+    """Topics and exposure are fitted over all threads; the reason of one thread is told without."""
+    _, data = forum
+    manifest = orjson.loads((data / "manifest.json").read_bytes())
+    manifest["settings"]["topics"]["power"] = 0.5
+    (data / "manifest.json").write_bytes(orjson.dumps(manifest))
+    (sentence,) = what(worldpm, data, "30")
+    assert "all_scores_equal" in sentence
+
+
 def test_why_of_two_sites_with_one_id(worldpm, tmp_path):
     """A bare id is answered for each source, SOURCE:ID for one; kept or dropped."""
     sites = {

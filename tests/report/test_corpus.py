@@ -16,7 +16,6 @@ from worldpm.report.corpus import (
     octave,
     octaves,
     of_each_reply,
-    part_files,
     quantiles,
     sampled,
     share_of,
@@ -163,10 +162,6 @@ def test_parts_of_several_files(tmp_path):
         pq.write_table(rows, folder / f"train-0000{number}-of-00002.parquet")
     (folder / "train.parquet").unlink()
     (folder / "dropped.parquet").write_bytes(b"")
-    assert [path.name for path in part_files(folder, "train")] == [
-        "train-00000-of-00002.parquet",
-        "train-00001-of-00002.parquet",
-    ]
     assert [c.id for c in sampled(folder, Comparison)] == ["0", "1", "2", "3"]
 
 

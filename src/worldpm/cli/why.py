@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 
 from worldpm.errors import DataError
 from worldpm.records import Comparison, Thread
-from worldpm.report.corpus import of_each_reply, part_files
+from worldpm.report.corpus import of_each_reply
 from worldpm.schema import READERS
-from worldpm.store import MANIFEST, file_sha256, read_manifest
+from worldpm.store import MANIFEST, file_sha256, part_files, read_manifest
 
 LEDGER_COLUMNS = frozenset({"source", "id", "reason"})
 
@@ -155,12 +155,22 @@ def _among_threads(
 def _of_thread(
     thread: Thread, path: Path, manifest: Mapping[str, Any], wanted: str
 ) -> dict[str, Any]:
-    """What `worldpm pairs` makes of the thread, with the settings of the comparisons at hand."""
-    from worldpm.pairs.sample import PairSettings, compare
+    """What `worldpm pairs` makes of the thread, with the settings of the comparisons at hand.
+
+    Settings that need a first pass over all threads are left at their defaults.
+    """
+    from worldpm.pairs.sample import compare
+    from worldpm.pairs.settings import PairSettings
+    from worldpm.pairs.survey import needs_survey
 
     known = set(PairSettings.model_fields)
     values = {k: v for k, v in manifest.get("settings", {}).items() if k in known}
     settings = PairSettings.model_validate(values)
+    if needs_survey(settings):
+        defaults = PairSettings()
+        settings = settings.model_copy(
+            update={"exposure": defaults.exposure, "topics": defaults.topics}
+        )
     reasons: list[str] = []
     comparison = compare(thread, settings, reasons.append)
     name = wanted.removeprefix(f"{thread.source}:")

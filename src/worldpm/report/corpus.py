@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from worldpm.errors import DataError
 from worldpm.records import Comparison, Conversation, Thread
 from worldpm.schema import READERS
-from worldpm.store import read_manifest
+from worldpm.store import part_files, read_manifest
 
 SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 # How many times as long the longer reply of an edge is: at least this much.
@@ -134,11 +134,6 @@ def sampled(
             yield from map(READERS[record_type], rows)
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}: row group {number} cannot be read: {error}") from None
-
-
-def part_files(folder: Path, part: str) -> list[Path]:
-    """The Parquet files of a part in order: one, or `PART-00000-of-00004.parquet` and so on."""
-    return sorted([*folder.glob(f"{part}.parquet"), *folder.glob(f"{part}-*-of-*.parquet")])
 
 
 def quantiles(counts: Mapping[Any, int], shares: Sequence[float] = SHARES) -> list[Any]:
