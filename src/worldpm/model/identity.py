@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from worldpm.model.batch import TreeBatch
-from worldpm.model.engine import Engine, TorchEngine
+from worldpm.model.engine import Engine
+from worldpm.model.native import NativeEngine
 from worldpm.model.reading import TensorReader
 from worldpm.model.weights import Weights
 
@@ -22,7 +23,7 @@ def job_identity(
         "engine": engine.name,
         "dtype": engine.dtype,
     }
-    return {**identity, "threads": engine.threads} if isinstance(engine, TorchEngine) else identity
+    return identity if isinstance(engine, NativeEngine) else {**identity, "threads": engine.threads}
 
 
 def weights_fingerprint(weights: Weights, reader: TensorReader) -> str:

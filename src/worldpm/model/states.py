@@ -26,6 +26,7 @@ from worldpm.errors import DataError, WorldPMError
 from worldpm.store import write_atomic
 
 DATA, STATE, LOCK = "states.bin", "states.json", "states.lock"
+MADE = b"made"
 FORMAT = "worldpm-states/1"
 SUM_WORDS = 1 << 17
 Say = Callable[[str], None]
@@ -103,12 +104,15 @@ class FileStates:
         self._starts = [0, *accumulate(count * row_bytes for count in tokens)]
         self._sum = 0
         self.layers_done = -1
-        self._made = not folder.is_dir()
+        made = not folder.is_dir()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            if made:  # and goes again, whichever run ends the job
+                os.pwrite(self._lock, MADE, 0)
+            self._made = os.pread(self._lock, len(MADE), 0) == MADE
         except OSError as error:
-            raise WorldPMError(f"{folder}: no scratch there: {error.strerror}") from None
+            raise self._no_room(error) from None
         self._data = -1
         try:
             self._take()
@@ -143,7 +147,7 @@ class FileStates:
         assert layers_done == self.layers_done + 1
         state = {
             "format": FORMAT, "identity": self._identity, "layers_done": layers_done,
-            "sum": self._sum, "made_folder": self._made,
+            "sum": self._sum,
         }  # fmt: skip
         write_atomic(self.folder / STATE, orjson.dumps(state))
         self.layers_done = layers_done
@@ -177,7 +181,7 @@ class FileStates:
         try:
             state = orjson.loads(path.read_bytes())
             identity, done = dict(state["identity"]), int(state["layers_done"])
-            wanted, self._made = int(state["sum"]), bool(state["made_folder"])
+            wanted = int(state["sum"])
             whole = state["format"] == FORMAT and done >= 0
         except (OSError, ValueError, TypeError, KeyError):
             whole = False
@@ -239,6 +243,8 @@ def discard_scratch(folder: Path, *, folder_too: bool = True) -> None:
     """Remove our own files from a scratch folder, and the folder if that leaves it empty."""
     for name in (STATE, DATA, LOCK):  # the state first: without it nothing is taken up
         (folder / name).unlink(missing_ok=True)
+    for half_written in folder.glob(f".{STATE}.*.tmp"):
+        half_written.unlink(missing_ok=True)
     if folder_too and folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 

@@ -20,9 +20,10 @@ from torch import Tensor
 from worldpm.errors import WorldPMError
 from worldpm.model.batch import TreeBatch
 from worldpm.model.config import ModelConfig
-from worldpm.model.engine import Engine, LayerRun, TorchEngine
+from worldpm.model.engine import Engine, LayerRun
 from worldpm.model.forecast import Forecast, Progress
 from worldpm.model.identity import job_identity
+from worldpm.model.native import NativeEngine
 from worldpm.model.reading import TensorReader
 from worldpm.model.states import FileStates, MemoryStates, Say, States
 from worldpm.model.weights import EMBEDDING, NORM, Weights
@@ -198,14 +199,14 @@ class Streaming:
 
 
 def keeps_tensors(weights: Weights, engine: Engine) -> bool:
-    """Whether the engine's layers use the tensors as they were read; else they have copies."""
-    if not isinstance(engine, TorchEngine):
+    """Whether the engine's layers may use the tensors as they were read; else they have copies."""
+    if isinstance(engine, NativeEngine):
         return False
-    wanted = getattr(torch, engine.dtype)
+    kept = {torch.float32, getattr(torch, engine.dtype)}  # norms stay in float32 in any precision
     extents = TensorReader(weights).extents
     count = weights.config.num_hidden_layers
     layers = [name for index in range(count) for name in weights.layer_names(index)]
-    return any(extents[name].dtype == wanted for name in layers)
+    return any(extents[name].dtype in kept for name in layers)
 
 
 def batch_cost(config: ModelConfig, batch: TreeBatch) -> float:
