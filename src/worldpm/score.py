@@ -24,10 +24,12 @@ from worldpm.errors import ConfigError, DataError, WorldPMError
 from worldpm.model.allocator import keep_freed_memory
 from worldpm.model.batch import collate
 from worldpm.model.contract import check_contract
-from worldpm.model.engine import Engine, Resident, Runner
-from worldpm.model.hub import locate
+from worldpm.model.engine import Engine, Runner
+from worldpm.model.hub import Located, locate
 from worldpm.model.int8 import Int8Engine
 from worldpm.model.native import choose_engine
+from worldpm.model.plan import MemoryPlan, choose_runner, measure_speeds, plan_memory
+from worldpm.model.streaming import Streaming
 from worldpm.model.weights import Weights
 from worldpm.records import Comparison, Conversation, Message, Score
 from worldpm.results import Ranking, Trace
@@ -122,6 +124,17 @@ class Scorer:
         """The index of the reply with the highest score, the first of equals."""
         return self.rank(prompt, replies).order[0]
 
+    def count(self, comparisons: Iterable[Comparison]) -> tuple[int, int]:
+        """Tokens of all comparisons' trees, prefixes once, and of the largest batch to plan for.
+
+        A batch is planned full: `load`, which does not know the job yet, plans for the same.
+        """
+        total, largest = 0, BATCH_TOKENS
+        for comparison in comparisons:
+            for tree in self._request(comparison).trees:
+                total, largest = total + tree.tokens.size, max(largest, tree.tokens.size)
+        return total, largest
+
     def _run(
         self, comparisons: Iterable[Comparison], *, every_token: bool
     ) -> Iterator[tuple[_Request, list[Tensor]]]:
@@ -204,15 +217,60 @@ def load(
     engine: str = "auto",
     threads: int | None = None,
     truncate: bool = False,
+    memory: int | None = None,
+    scratch: Path | None = None,
 ) -> Scorer:
     """Load a checkpoint folder, a Hugging Face id, or with None the embedded default.
 
     `dtype` is "auto", "float32", "bfloat16" or "int8" (weights alone, by torch, a quarter of the
     memory, to be judged on comparisons of one's own first: `worldpm.evals.gate`); `engine` is
     "auto" (native where it is installed), "native" or "torch"; `threads` defaults to the processors
-    at hand. Raises CheckpointError for a folder that is not a complete checkpoint of a supported
-    shape, ConfigError for a dtype or engine that is unknown or not to be had.
+    at hand. Weights that do not fit in `memory`, the bytes that the process may hold (None: what is
+    free), are read from disk for every job, a layer at a time; `scratch` is a folder where such a
+    job keeps its states, to go on after a stop.
+
+    Raises CheckpointError for a folder that is not a complete checkpoint of a supported shape,
+    ConfigError for a dtype or engine that is unknown or not to be had, and for too little memory.
     """
+    found, weights, encoder, chosen = _open(model, dtype, engine, threads)
+    return Scorer(
+        choose_runner(weights, chosen, memory, scratch),
+        encoder,
+        found.name,
+        weights.config.max_position_embeddings,
+        truncate=truncate,
+    )
+
+
+def plan_score(
+    model: str | Path | None,
+    comparisons: Iterable[Comparison] | None,
+    *,
+    dtype: str = "auto",
+    engine: str = "auto",
+    threads: int | None = None,
+    truncate: bool = False,
+    memory: int | None = None,
+    scratch: Path | None = None,
+) -> MemoryPlan:
+    """What scoring `comparisons` (None: any) would take; settings and errors as of `load`.
+
+    Encodes them, reads one layer and runs it on a few tokens, and scores nothing.
+    """
+    found, weights, encoder, chosen = _open(model, dtype, engine, threads)
+    limit = weights.config.max_position_embeddings
+    # A runner that holds no layers yet; it is not run.
+    scorer = Scorer(Streaming(weights, chosen), encoder, found.name, limit, truncate=truncate)
+    tokens, largest = (None, BATCH_TOKENS) if comparisons is None else scorer.count(comparisons)
+    plan = plan_memory(
+        weights, chosen, memory, tokens=tokens, largest_batch=largest, scratch=scratch is not None
+    )
+    return plan.with_speeds(measure_speeds(weights, chosen))
+
+
+def _open(
+    model: str | Path | None, dtype: str, engine: str, threads: int | None
+) -> tuple[Located, Weights, Encoder, Engine]:
     if dtype not in DTYPES:
         raise ConfigError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
     found = locate(model)
@@ -220,20 +278,12 @@ def load(
     weights = Weights(found.folder)
     encoder = Encoder.from_folder(found.folder)
     check_contract(found.folder, encoder)
-    if dtype == "int8":
-        if engine == "native":
-            raise ConfigError("the native engine has no int8; use --engine torch")
-        choose_engine(weights.config, "float32", "torch", threads)  # sets the threads
-        chosen: Engine = Int8Engine(weights.config)
-    else:
-        chosen = choose_engine(weights.config, dtype, engine, threads)
-    return Scorer(
-        Resident(weights, chosen),
-        encoder,
-        found.name,
-        weights.config.max_position_embeddings,
-        truncate=truncate,
-    )
+    if dtype != "int8":
+        return found, weights, encoder, choose_engine(weights.config, dtype, engine, threads)
+    if engine == "native":
+        raise ConfigError("the native engine has no int8; use --engine torch")
+    choose_engine(weights.config, "float32", "torch", threads)  # sets the threads
+    return found, weights, encoder, Int8Engine(weights.config)
 
 
 def get_score(

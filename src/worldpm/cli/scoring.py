@@ -28,7 +28,6 @@ from worldpm.cli.common import (
     QuietFlag,
     ThreadsOption,
     VerboseFlag,
-    announce,
     check_inputs,
     check_output,
     print_json,
@@ -36,7 +35,9 @@ from worldpm.cli.common import (
     say,
 )
 from worldpm.cli.gating import check_gate, load_gated
-from worldpm.errors import DataError
+from worldpm.cli.planning import announce_plan, follow, scratch_of
+from worldpm.errors import ConfigError, DataError
+from worldpm.model.memory import parse_bytes
 from worldpm.records import Comparison, Score
 
 if TYPE_CHECKING:
@@ -69,6 +70,22 @@ def score(
     ] = None,
     engine: EngineOption = "auto",
     threads: ThreadsOption = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            "--memory",
+            help="Most memory to take, like 8GB; what is free if not given. A model that needs more"
+            " is streamed from disk.",
+        ),
+    ] = None,
+    scratch: Annotated[
+        Path | None,
+        typer.Option(
+            "--scratch",
+            help="Where a streamed job keeps its states, to go on after a stop; beside -o if not"
+            " given.",
+        ),
+    ] = None,
     truncate: Annotated[
         bool,
         typer.Option(
@@ -91,13 +108,19 @@ def score(
     inputs = [] if source == STDIN else [Path(source)]
     check_inputs(inputs)
     check_gate(dtype, engine, gate)
+    limit = None if memory is None else parse_bytes(memory)
+    if gate is not None and limit is not None:
+        raise ConfigError("--gate needs all of the model in memory; leave --memory out")
     if out is not None:
         check_output(out, inputs, force=force)
     elif resume:
         raise DataError("--resume goes on with an unfinished file; say which with -o")
     if dry_run:
-        values = {"model": model or "the embedded default", "dtype": dtype, "engine": engine}
-        announce(inputs or ["stdin"], out or Path("stdout"), values, as_json=as_json)
+        comparisons = (each for _, _, each in _requests(source)) if inputs else None
+        announce_plan(
+            model, comparisons, out, inputs, memory=limit, scratch=scratch or out,
+            as_json=as_json, dtype=dtype, engine=engine, threads=threads, truncate=truncate,
+        )  # fmt: skip
         return
     # A file is read through before the model is loaded: its last line may be the bad one. A pipe
     # can be read once only.
@@ -106,11 +129,15 @@ def score(
     from worldpm.score import load
 
     if gate is None:
-        scorer = load(model, dtype=dtype, engine=engine, threads=threads, truncate=truncate)
+        scorer = load(
+            model, dtype=dtype, engine=engine, threads=threads, truncate=truncate, memory=limit,
+            scratch=scratch_of(scratch, out, anew=force and not resume),
+        )  # fmt: skip
     else:
         scorer = load_gated(model, gate, threads=threads, truncate=truncate, quiet=quiet)
     if verbose:
         say(scorer.describe())
+    streamed = follow(scorer, quiet=quiet)
     if source == STDIN and sys.stdin.isatty():
         say("reading JSON lines from the terminal; Ctrl-D ends them", quiet=quiet)
     started = time.monotonic()
@@ -129,7 +156,7 @@ def score(
             say(f"{out}: goes on after {len(kept):,} rows", quiet=quiet)
         requests = _after(_requests(source), kept)
         left = None if total is None else total - len(kept)
-        for result in _score_rows(scorer, requests, left, trace=trace, quiet=quiet):
+        for result in _score_rows(scorer, requests, left, trace=trace, quiet=quiet or streamed):
             sizes = result["num_tokens"]
             sizes = sizes if isinstance(sizes, list) else [sizes]
             rows, replies, tokens = rows + 1, replies + len(sizes), tokens + sum(sizes)
