@@ -16,7 +16,7 @@ from worldpm.model.checkpoint import CONTRACT, read_model, write_model
 from worldpm.model.contract import read_contract
 from worldpm.model.doctor import examine
 from worldpm.model.faults import is_pickle
-from worldpm.model.layouts import Scoring, in_layouts, score_layouts
+from worldpm.model.layouts import Scoring
 from worldpm.score import load
 
 SHARD = "model-00002-of-00003.safetensors"
@@ -330,50 +330,6 @@ def test_low_precision_is_judged_by_its_own_measure(own):
     assert found.facts["dtype"] == "bfloat16"
     assert golden.state in {"ok", "warn"}
     assert max(abs(row["score"] - row["contract"]) for row in found.golden) > 1e-4
-
-
-def score(comparisons):
-    """Scores by the length of the conversation."""
-    return [[float(sum(len(m.content) for m in c)) for c in x.conversations()] for x in comparisons]
-
-
-def test_layouts_take_each_score_from_its_place():
-    """With a scorer that ignores the batch, all layouts are identical: no score is mixed up."""
-    from worldpm.model.contract import GOLDEN
-
-    _, alone, layouts = score_layouts(lambda threads: Scoring("x", "float32", True, score), GOLDEN)
-    assert len(set(alone)) == len(alone)
-    assert [layout.identical for layout in layouts] == [True] * 8
-    more = [*GOLDEN, *GOLDEN[:5]]
-    assert set(map(tuple, in_layouts(score, more).values())) == {(*alone, *alone[:5])}
-
-
-CHANGED = {
-    "batches of 2": lambda batch, threads: len(batch) == 2,
-    "batches of 8": lambda batch, threads: len(batch) == 8 and batch[-1].id == "golden 7",
-    "batches of 64": lambda batch, threads: len(batch) == 64,
-    "reversed": lambda batch, threads: batch[0].id == "golden 7" and batch[-1].id == "golden 0",
-    "with siblings": lambda batch, threads: len(batch[0].replies) == 3,
-    "one thread": lambda batch, threads: threads == 1,
-    "two threads": lambda batch, threads: threads == 2,
-}
-
-
-@pytest.mark.parametrize("layout", CHANGED)
-def test_each_layout_would_notice(own, layout):
-    """A scorer that is off in one layout only is caught there, and fails what promises bits."""
-
-    def open_scoring(threads):
-        def off(comparisons):
-            wrong = 1e-6 if CHANGED[layout](comparisons, threads) else 0.0
-            return [[value + wrong for value in values] for values in score(comparisons)]
-
-        return Scoring("native x", "float32", True, off)
-
-    found = examine(own, open_scoring)
-    assert layout in [each.name for each in found.layouts if not each.identical]
-    assert f"({layout})" in said(found) or layout == "batches of 8"
-    assert "scores bits" in said(found)
 
 
 def test_threads_are_given_back(own):
