@@ -11,6 +11,8 @@ import typer
 from pydantic import BaseModel
 
 from worldpm.cli.app import FLOW, app
+from worldpm.pairs.imports import ImportSettings
+from worldpm.pairs.settings import PairSettings
 from worldpm.train.recipe import Recipe
 
 _ANNOTATED = re.compile(r"(?:typing\.)?Annotated\[(\w+), FieldInfo\(.*?\]\)\]")
@@ -57,7 +59,8 @@ def _keys(kind: type[BaseModel], prefix: str = "") -> list[str]:
             kind_of = _ANNOTATED.sub(r"\1", str(field.annotation)).replace("typing.", "")
             kind_of = field.annotation.__name__ if isinstance(field.annotation, type) else kind_of
             default = field.get_default(call_default_factory=True)
-            rows.append(f"| `{prefix}{name}` | `{default!r}` | {_cell(kind_of)} |")
+            words = f"{_cell(kind_of)}. {_cell(field.description or '')}".removesuffix(". ")
+            rows.append(f"| `{prefix}{name}` | `{default!r}` | {words} |")
     return rows
 
 
@@ -72,7 +75,16 @@ def recipe() -> str:
     return "\n".join([*head, "| key | default | type |", "|---|---|---|", *_keys(Recipe), ""])
 
 
-PAGES = {"command-line.md": command_line, "recipe.md": recipe}
+def data_settings() -> str:
+    """Every setting of the data verbs, with what the paper found where it tried."""
+    lines = ["# Settings of the data verbs", "", "What `--set KEY=VALUE` changes.", ""]
+    for verb, kind in (("pairs", PairSettings), ("import", ImportSettings)):
+        rows = ["| key | default | type, and what it does |", "|---|---|---|", *_keys(kind)]
+        lines += [f"## `worldpm {verb}`", "", (kind.__doc__ or "").strip(), "", *rows, ""]
+    return "\n".join(lines)
+
+
+PAGES = {"command-line.md": command_line, "data.md": data_settings, "recipe.md": recipe}
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)

@@ -62,11 +62,11 @@ def _finding(where: Path, source: str, name: str, what: str) -> dict[str, Any]:
 def _among_comparisons(
     folder: Path, manifest: Mapping[str, Any], wanted: str
 ) -> Iterator[dict[str, Any]]:
-    name = wanted.rpartition(":")[2]
     for part in sorted(manifest["counts"]):
         for path in part_files(folder, part):
             for row in _rows(path, ["id", "source", "meta"]):
                 hit = _is(wanted, row["source"], row["id"])
+                name = wanted.removeprefix(f"{row['source']}:")
                 # Before its JSON is read: whether the id can be in it at all.
                 if hit or f'"{wanted}"' in row["meta"] or f'"{name}"' in row["meta"]:
                     yield from _of_comparison(_record(path, Comparison, row), part, path, wanted)
@@ -141,15 +141,12 @@ def _threads_of(folder: Path, manifest: Mapping[str, Any]) -> list[Path]:
 def _among_threads(
     folder: Path, manifest: Mapping[str, Any], wanted: str
 ) -> Iterator[dict[str, Any]]:
-    name = wanted.rpartition(":")[2]
     for part in sorted(read_manifest(folder)["counts"]):
         for path in part_files(folder, part):
             for row in _rows(path, ["id", "source", "posts.list.element.id"]):
                 ids = {post["id"] for post in row["posts"]} | {row["id"]}
-                if {wanted, name} & ids:
-                    thread = _record(path, Thread, row)
-                    if any(_is(wanted, thread.source, each) for each in ids):
-                        yield _of_thread(thread, path, manifest, wanted)
+                if wanted in ids or wanted.removeprefix(f"{row['source']}:") in ids:
+                    yield _of_thread(_record(path, Thread, row), path, manifest, wanted)
 
 
 def _of_thread(

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from rich.console import Console
 from rich.progress import track
 
@@ -34,6 +34,8 @@ PER_REPLY = ("posts", "replies", "reply_labels")
 class ImportSettings(Settings):
     """How a published set becomes comparisons, and how it is split."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     rating: str | None = None
     """The rating that decides, of a set with several (HelpSteer2, UltraFeedback); the set's own
     default if not given. The paper fine-tunes on HelpSteer2's helpfulness and does not say which
@@ -45,10 +47,13 @@ class ImportSettings(Settings):
     """Draw the place of each reply by a hash; false keeps the set's own order, in which the
     chosen one often stands first."""
     validation: float = Field(default=0.05, ge=0, le=1)
+    """Fraction of the openings that validate."""
     test: float = Field(default=0.05, ge=0, le=1)
+    """Fraction of the openings that test."""
     test_by_subset: dict[str, float] = Field(default_factory=dict)
     """Test fractions of named subsets, in place of `test`; 1.0 holds a subset out as a whole."""
     seed: int = 0
+    """Of every draw: splits, places and disjoint pairs."""
 
 
 def import_published(
