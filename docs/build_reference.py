@@ -3,6 +3,7 @@
 `tests/contracts/test_docs.py` fails when what is there differs from what this makes.
 """
 
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,11 @@ import typer
 from pydantic import BaseModel
 
 from worldpm.cli.app import FLOW, app
+from worldpm.evals.protocol_worldpm import CLASS_OF, ROWS
+from worldpm.evals.protocols import protocol
+from worldpm.evals.published import find, names
+from worldpm.evals.suite_files import FILES
+from worldpm.evals.suites import SUITES
 from worldpm.pairs.imports import ImportSettings
 from worldpm.pairs.settings import PairSettings
 from worldpm.train.recipe import Recipe
@@ -84,7 +90,59 @@ def data_settings() -> str:
     return "\n".join(lines)
 
 
-PAGES = {"command-line.md": command_line, "data.md": data_settings, "recipe.md": recipe}
+def suites() -> str:
+    """Every suite with its files, and what the protocols and published rows make of it."""
+    lines = [
+        "# Suites, protocols and published figures",
+        "",
+        "What `worldpm eval` reads, how a protocol puts figures together, and which published "
+        "figures can stand beside them.",
+        "",
+        "## Suites",
+        "",
+        "Each suite stands in a folder of its name below `--data` (`rm-bench` or `rm_bench`), as "
+        "its authors publish it. Where nothing is said under *tried on real files*, the reader was "
+        "written to the published form and tried on small files of that form only.",
+        "",
+        "| suite | files | comparisons | tried on real files | licence |",
+        "|---|---|---|---|---|",
+    ]
+    for name, each in FILES.items():
+        files = "<br>".join(f"`{_cell(file)}`" for file in each.files)
+        lines.append(
+            f"| [`{name}`]({each.url}) | {files} | {each.comparisons:,} | {each.met or ''} | "
+            f"{each.license or 'none stated'} |"
+        )
+    for name, suite in SUITES.items():
+        lines += ["", f"### `{name}`", "", inspect.getdoc(suite) or ""]
+    lines += ["", "## Protocol `official`", "", "Each benchmark's own figures.", ""]
+    lines += [f"- **{name}**: {text}." for name, text in protocol("official").about.items()]
+    lines += [
+        "",
+        "## Protocol `worldpm`",
+        "",
+        "The paper's 12 scaling sets, measured by loss, and its 18 fine-tuning rows, by "
+        "accuracy: plain averages over pairs, equal scores worth one half.",
+        "",
+        "| | row | class | suite | assumed |",
+        "|---|---|---|---|---|",
+    ]
+    for row in ROWS:
+        cls = CLASS_OF[row.group, row.name]
+        lines.append(f"| {row.group} | {row.name} | {cls} | `{row.suite}` | {row.note or ''} |")
+    lines += ["", "## Published figures", "", "| name | figures | from |", "|---|---|---|"]
+    for name in names():
+        found = find(name)
+        lines.append(f"| `{name}` | {len(found.rows)} | {'; '.join(found.sources)} |")
+    return "\n".join([*lines, ""])
+
+
+PAGES = {
+    "command-line.md": command_line,
+    "data.md": data_settings,
+    "recipe.md": recipe,
+    "suites.md": suites,
+}
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
