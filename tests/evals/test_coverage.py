@@ -29,12 +29,12 @@ def simulated(rng: np.random.Generator, cluster: np.ndarray, ease: np.ndarray) -
 
 def covered(trials: int, prompts: int, weighting: str) -> dict[str, float]:
     """How often the 95 % intervals of accuracy and loss hold the truth."""
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(17)
     hits = {"accuracy": 0, "loss": 0}
-    for _ in range(trials):
+    for trial in range(trials):
         cluster = sizes_of(rng, prompts)
         edges = simulated(rng, cluster, rng.normal(size=prompts))
-        found = measure("x", edges, weighting=weighting, resamples=400, seed=0)
+        found = measure("x", edges, weighting=weighting, resamples=600, seed=trial)
         for name, interval, truth in (
             ("accuracy", found.accuracy_interval, ACCURACY),
             ("loss", found.loss_interval, LOSS),
@@ -45,8 +45,8 @@ def covered(trials: int, prompts: int, weighting: str) -> dict[str, float]:
 
 @pytest.mark.parametrize("weighting", ["comparison", "edge"])
 def test_intervals_cover_the_truth(weighting):
-    """Of 1,500 intervals over 200 prompts, 93 to 97 % hold the true accuracy and loss."""
-    for name, share in covered(1500, 200, weighting).items():
+    """Of 2,000 intervals over 200 prompts, 93 to 97 % hold the true accuracy and loss."""
+    for name, share in covered(2000, 200, weighting).items():
         assert 0.93 <= share <= 0.97, name
 
 
@@ -100,9 +100,9 @@ def test_intervals_of_a_difference_cover_it(per_edge, planted):
     }[per_edge]
     rng = np.random.default_rng(9)
     hits = 0
-    for _ in range(800):
+    for trial in range(800):
         a, b = two_models(rng, 150, planted)
-        found = difference(a, b, per_edge=per_edge, weighting="edge", resamples=400)
+        found = difference(a, b, per_edge=per_edge, weighting="edge", resamples=400, seed=trial)
         hits += found.interval[0] <= truth <= found.interval[1]
     assert 0.93 <= hits / 800 <= 0.97
 
