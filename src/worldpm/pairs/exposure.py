@@ -32,7 +32,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from worldpm.config import Settings
 from worldpm.records import Post, Thread
@@ -49,14 +49,16 @@ PRIOR = 1.0  # a normal prior with deviation 1 on each step: log exposures beyon
 class ExposureSettings(Settings):
     """What is done about earlier answers having had more readers. Not in the paper."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     rule: Literal["no_older", "corrected", "weighted"] | None = None
     """`no_older` keeps an edge only if its winner came no earlier than its loser, the rule of SHP
     (Ethayarajh et al. 2022): what was seen less and still won. `corrected` lets votes divided by
     the exposure fitted from rank and delay decide, and `weighted` keeps the edges of raw votes
     with weights of inverse propensity. Unset, raw votes count, as in the paper."""
     prior_votes: float = Field(default=1.0, gt=0)
-    """Of `corrected`: as many votes as expected are added before dividing, so that few votes
-    decide little (the posterior mean under a Gamma prior)."""
+    """Of `corrected`: votes added to both sides of votes / expected votes (the posterior mean under
+    a Gamma prior), so that one vote at a tenth of the exposure does not count for ten."""
     most: float = Field(default=10.0, ge=1)
     """Exposures within a thread differ by this factor at most, a clip of rare large weights."""
 

@@ -15,10 +15,26 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 
+from pydantic import ConfigDict
+
+from worldpm.config import Settings
 from worldpm.records import Comparison, ScoreFn
 
 REASON = "filtered_by_model"
 COMPARISONS_AT_ONCE = 256
+
+
+class FilterSettings(Settings):
+    """Which margins of the model of `--filter-with` an edge may have: low < margin <= high."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    low: float | None = 0.0
+    """Log-odds units; 0 keeps what the model agrees with, -inf is no bound. In the paper (Table 12)
+    models trained on 0 to 0.7, 0.7 to 1.6, 1.6 to 2.8 and 2.8 to 10 were alike (RewardBench 84.5,
+    84.3, 85.7, 85.4), and those trained below 0 were their mirror (20.3, 15.8)."""
+    high: float | None = None
+    """Unset, no bound."""
 
 
 def rm_filter(

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from worldpm.config import Settings
 from worldpm.pairs.exposure import ExposureSettings
+from worldpm.pairs.modelfilter import FilterSettings
 from worldpm.pairs.split import SplitSettings
 from worldpm.pairs.topics import TopicSettings
 
@@ -41,6 +42,7 @@ class PairSettings(Settings):
     Edges between other answers keep their weight. Not in the paper."""
     exposure: ExposureSettings = ExposureSettings()
     topics: TopicSettings = TopicSettings()
+    filter: FilterSettings = FilterSettings()
     seed: int = 0
     split: SplitSettings = SplitSettings()
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from worldpm.config import Settings
 from worldpm.records import Thread
@@ -27,6 +27,8 @@ UNTAGGED = ""
 
 class TopicSettings(Settings):
     """Over-sampling of rare tags, as weights of edges."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     power: float | None = Field(default=None, gt=0, le=1)
     """A thread weighs (threads of its tag) ** -power, averaged over its tags, 1 in the mean over
