@@ -5,11 +5,13 @@ import sys
 import huggingface_hub
 import pytest
 from huggingface_hub import errors
+from huggingface_hub.utils import filter_repo_objects
 from published_sets import write
 
 from worldpm.errors import DataError
 from worldpm.pairs.hub import HubSet, fetch_set, hub_name
 from worldpm.pairs.imports import import_published
+from worldpm.pairs.published import ABOUT
 
 COMMIT = "1" * 40
 
@@ -126,3 +128,40 @@ def test_sets_and_files_that_are_not_there(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(DataError, match=r'pip install "worldpm\[hub\]"'):
         fetch_set("shp", "stanfordnlp/SHP")
+
+
+# Of each repository: the files that are its pairs, and some of those that are not.
+REPOSITORIES = {
+    "hh-rlhf": (
+        ["harmless-base/train.jsonl.gz", "helpful-rejection-sampled/test.jsonl.gz"],
+        ["red-team-attempts/red_team_attempts.jsonl.gz", "README.md", "hh-rlhf.py"],
+    ),
+    "helpsteer2": (
+        ["train.jsonl.gz", "validation.jsonl.gz"],
+        ["preference/preference.jsonl.gz", "disagreements/disagreements.jsonl.gz"],
+    ),
+    "helpsteer2-preference": (
+        ["preference/preference.jsonl.gz"],
+        ["train.jsonl.gz", "disagreements/disagreements.jsonl.gz"],
+    ),
+    "oasst": (
+        ["2023-04-12_oasst_ready.trees.jsonl.gz"],
+        [
+            "2023-04-12_oasst_all.trees.jsonl.gz",
+            "2023-04-12_oasst_ready.messages.jsonl.gz",
+            "data/train-00000-of-00001-b42a775f407cee45.parquet",
+        ],
+    ),
+    "rlhflow": (["data/train-00000-of-00004.parquet"], ["README.md", ".gitattributes"]),
+    "shp": (["askacademia/train.json", "changemyview/test.json"], ["SHP.py", "README.md"]),
+    "skywork": (["data/train-00000-of-00001.parquet"], ["README.md"]),
+    "ultrafeedback": (["evol_instruct.jsonl", "truthful_qa.jsonl"], ["README.md"]),
+}
+
+
+@pytest.mark.parametrize("name", REPOSITORIES)
+def test_the_files_asked_for_are_the_sets_own(name):
+    """By the matching that the hub uses: all the files of pairs, no script, no other form."""
+    wanted, others = REPOSITORIES[name]
+    patterns = list(ABOUT[name].hub_files)
+    assert list(filter_repo_objects([*wanted, *others], allow_patterns=patterns)) == wanted
