@@ -23,6 +23,7 @@ import orjson
 
 from worldpm.errors import (
     ConfigError,
+    DataError,
     InterruptedRunError,
     OutputExistsError,
     UnwrittenError,
@@ -172,6 +173,8 @@ def _lock(file: IO[bytes], *, shared: bool) -> bool:
 
 def fingerprint(path: Path) -> dict[str, Any]:
     """What tells an input from another at once: names, sizes, and both ends of each file."""
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     digest, size = hashlib.sha256(), 0
     for file in files:

@@ -9,7 +9,8 @@ import pytest
 
 from worldpm.errors import DataError
 from worldpm.forum import discourse as module
-from worldpm.forum.discourse import DiscourseSettings, read_discourse
+from worldpm.forum.discourse import DiscourseSettings
+from worldpm.forum.forums import read_threads
 from worldpm.forum.lines import zstd
 from worldpm.forum.reading import Reading
 
@@ -56,10 +57,12 @@ def read(tmp_path, *topics, path=None, **settings):
         members = {f"posts/json/{n}.json": orjson.dumps(each) for n, each in enumerate(topics)}
         path = tar(tmp_path / "u3d.tar.gz", members)
     dropped, notes = Counter(), Counter()
-    reading = Reading(
-        lambda r: dropped.update([r]), lambda n: notes.update([n]), tmp_path / "scratch"
+    reading = Reading(lambda r: dropped.update([r]), lambda n: notes.update([n]))
+    return (
+        list(read_threads("discourse", [path], DiscourseSettings(**settings), reading)),
+        dropped,
+        notes,
     )
-    return list(read_discourse([path], DiscourseSettings(**settings), reading)), dropped, notes
 
 
 TOPIC = topic(post(1, 3), post(2), post(3, 2, accepted_answer=True), post(4, 1))

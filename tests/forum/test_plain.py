@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 from dumps import write_lines
 
-from worldpm.forum.plain import PlainSettings, read_plain
+from worldpm.forum.forums import read_threads
+from worldpm.forum.plain import PlainSettings
 from worldpm.forum.reading import Reading
 
 LINE = {
@@ -28,8 +29,8 @@ LINE = {
 def read(tmp_path, *rows, **settings):
     path = write_lines(tmp_path / "boards.jsonl.gz", *rows)
     dropped = Counter()
-    reading = Reading(lambda r: dropped.update([r]), lambda n: None, tmp_path / "scratch")
-    return list(read_plain([path], PlainSettings(**settings), reading)), dropped
+    reading = Reading(lambda r: dropped.update([r]), lambda n: None)
+    return list(read_threads("plain", [path], PlainSettings(**settings), reading)), dropped
 
 
 def test_a_line_is_a_thread(tmp_path):

@@ -9,7 +9,8 @@ import pytest
 from dumps import write_lines
 
 from worldpm.errors import DataError
-from worldpm.forum.quora import QuoraSettings, read_quora
+from worldpm.forum.forums import read_threads
+from worldpm.forum.quora import QuoraSettings
 from worldpm.forum.reading import Reading
 
 
@@ -20,8 +21,8 @@ def row(question, answer, upvotes, **more):
 def read(tmp_path, *rows, path=None, **settings):
     path = path or write_lines(tmp_path / "quora.jsonl", *rows)
     dropped = Counter()
-    reading = Reading(lambda r: dropped.update([r]), lambda n: None, tmp_path / "scratch")
-    return list(read_quora([path], QuoraSettings(**settings), reading)), dropped
+    reading = Reading(lambda r: dropped.update([r]), lambda n: None)
+    return list(read_threads("quora", [path], QuoraSettings(**settings), reading)), dropped
 
 
 def test_rows_of_a_question_are_one_thread(tmp_path):
@@ -83,10 +84,10 @@ def test_neither_order_nor_shards_matter(tmp_path):
     """Shuffled rows and any number of shards give the same threads."""
     rows = [row(f"q{n % 9}", f"a{n}", n % 5, question_id=n % 9) for n in range(60)]
     rows += [row("q1", "a10", 77, question_id=1), row("q1?", "a11", 1, question_id=1)]
-    expected, dropped = read(tmp_path, *rows, shards=1)
-    for seed, shards in itertools.product(range(3), (1, 4)):
+    expected, dropped = read(tmp_path, *rows)
+    for seed, shard_bytes in itertools.product(range(3), (64_000_000, 1000)):
         random.Random(seed).shuffle(rows)
-        threads, again = read(tmp_path, *rows, shards=shards)
+        threads, again = read(tmp_path, *rows, shard_bytes=shard_bytes)
         assert sorted(threads, key=lambda t: t.id) == expected
         assert again == dropped
 

@@ -8,15 +8,16 @@ from dumps import REDDIT, REDDIT_DROPPED, comment, submission, write_lines
 
 from worldpm.config import load_settings
 from worldpm.errors import ConfigError, DataError
+from worldpm.forum.forums import group_dumps, read_threads
 from worldpm.forum.reading import Reading
-from worldpm.forum.reddit import RedditSettings, read_reddit
+from worldpm.forum.reddit import RedditSettings
 
 
 def read(tmp_path, *rows, files=None, **settings):
     paths = files or [write_lines(tmp_path / "RS_2021-06.zst", *rows)]
     dropped = Counter()
-    reading = Reading(lambda r: dropped.update([r]), lambda n: None, tmp_path / "scratch")
-    return list(read_reddit(paths, RedditSettings(**settings), reading)), dropped
+    reading = Reading(lambda r: dropped.update([r]), lambda n: None)
+    return list(read_threads("reddit", paths, RedditSettings(**settings), reading)), dropped
 
 
 def test_submissions_and_comments_become_threads(tmp_path):
@@ -64,16 +65,19 @@ def test_chains_are_the_prompts_below(tmp_path):
 def test_neither_the_order_of_rows_nor_of_files_nor_the_shards_matter(tmp_path):
     """The same threads, whatever order: comments first, halves swapped, one file or two."""
     rows = list(REDDIT)
-    expected, dropped = read(tmp_path, *rows, depth=3, shards=1)
+    expected, dropped = read(tmp_path, *rows, depth=3)
     orders = [rows[::-1], rows[7:] + rows[:7], sorted(rows, key=repr)]
     for number, order in enumerate(orders):
         half = len(order) // 2
         one = write_lines(tmp_path / f"RC_{number}.zst", *order[:half])
         two = write_lines(tmp_path / f"RS_{number}.jsonl.gz", *order[half:])
         for files in itertools.permutations([one, two]):
-            assert read(tmp_path, files=files, depth=3, shards=1) == (expected, dropped)
-    for shards in (2, 16):
-        threads, again = read(tmp_path, *rows, depth=3, shards=shards)
+            assert read(tmp_path, files=files, depth=3) == (expected, dropped)
+    for shard_bytes, least in ((500, 2), (100, 6)):
+        settings = {"depth": 3, "shard_bytes": shard_bytes}
+        threads, again = read(tmp_path, *rows, **settings)
+        (group,) = group_dumps("reddit", [tmp_path / "RS_2021-06.zst"], RedditSettings(**settings))
+        assert group.num_shards >= least
         assert sorted(threads, key=lambda t: t.id) == sorted(expected, key=lambda t: t.id)
         assert again == dropped
 
@@ -205,7 +209,7 @@ def test_any_field_may_be_of_any_type(tmp_path):
 
 def test_settings_are_checked():
     """Depth and shards have bounds; an unknown setting names the nearest."""
-    for wrong in ("depth=0", "depth=11", "shards=0", "shards=100000"):
+    for wrong in ("depth=0", "depth=11", "shard_bytes=0", "authors=hide"):
         with pytest.raises(ConfigError, match=wrong.split("=")[0]):
             load_settings(RedditSettings, None, [wrong])
     with pytest.raises(ConfigError, match="nsfw"):

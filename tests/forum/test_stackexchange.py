@@ -9,12 +9,18 @@ from dumps import SITE, SITE_DROPPED, answer, document, question, row, write_7z
 
 from worldpm.errors import DataError
 from worldpm.forum import stackexchange
-from worldpm.forum.stackexchange import RowParser, read_stackexchange
+from worldpm.forum.forums import read_threads
+from worldpm.forum.reading import Reading
+from worldpm.forum.stackexchange import RowParser
 
 
 def read(path):
     dropped = Counter()
     return list(read_stackexchange(path, lambda reason: dropped.update([reason]))), dropped
+
+
+def read_stackexchange(path, drop, note=lambda name: None):
+    return read_threads("stackexchange", [path], reading=Reading(drop, note))
 
 
 def test_threads_follow_questions_and_every_row_is_a_post_or_counted(tmp_path):

@@ -23,6 +23,7 @@ from worldpm.cli import (
     data,
     evaluating,
     exporting,
+    forums,
     importing,
     models,
     scoring,
@@ -117,7 +118,7 @@ def _common(
     pass
 
 
-app.add_typer(data.forum_app, name="forum")
+app.add_typer(forums.forum_app, name="forum")
 app.command("pairs")(data.pairs)
 app.command("import")(importing.import_)
 app.command("export")(exporting.export)

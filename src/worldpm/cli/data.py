@@ -1,4 +1,4 @@
-"""The verbs of the forum's road, without torch: `forum`, `pairs`.
+"""`worldpm pairs`, without torch: threads -> comparisons.
 
 dumps -> forum -> threads -> pairs -> comparisons
 """
@@ -20,36 +20,6 @@ from worldpm.cli.common import (
     check_output,
 )
 from worldpm.cli.show import report_made
-
-forum_app = typer.Typer(help="Forum dumps -> threads.", no_args_is_help=True)
-
-
-@forum_app.command("stackexchange")
-def stackexchange(
-    dumps: Annotated[
-        list[Path], typer.Argument(help="SITE.7z archives, or folders that hold Posts.xml.")
-    ],
-    out: OutFolder,
-    as_json: JsonFlag = False,
-    force: ForceFlag = False,
-    dry_run: DryRunFlag = False,
-    quiet: QuietFlag = False,
-) -> None:
-    """Stack Exchange dumps -> a folder of threads, one part a site."""
-    check_inputs(dumps)
-    check_output(out, dumps, force=force)
-    if dry_run:
-        announce(dumps, out, {"forum": "stackexchange"}, as_json=as_json)
-        return
-    from worldpm.forum.build import build_threads
-
-    report_made(out, build_threads(dumps, out, force=force, quiet=quiet), as_json=as_json)
-
-
-@forum_app.callback()
-def _forum() -> None:
-    pass
-
 
 def pairs(
     threads: Annotated[list[Path], typer.Argument(help="Folders that `worldpm forum` made.")],

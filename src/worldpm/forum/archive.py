@@ -6,13 +6,14 @@ The archive is untrusted: names that escape, sizes that only a bomb has, truncat
 end in a DataError that names the archive.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import py7zr
 from py7zr.io import Py7zIO, WriterFactory
 
-from worldpm.errors import DataError
+from worldpm.errors import DataError, WorldPMError
 
 # Stack Exchange dumps unpack to 3-10 times their size; 44 KB of bomb reached 6,841 times.
 MAX_RATIO = 200
@@ -67,20 +68,32 @@ def feed_members(path: Path, sinks: Mapping[str, Sink]) -> set[str]:
     Returns the base names found. Raises DataError for anything wrong with the archive; a DataError
     raised by a sink passes through.
     """
+    with _opened(path) as archive:
+        wanted = {base: name for base, name in _members(path, archive).items() if base in sinks}
+        if wanted:
+            archive.extract(targets=list(wanted.values()), factory=_Sinks(path, sinks))
+        return set(wanted)
+
+
+def member_bytes(path: Path) -> dict[str, int]:
+    """Unpacked sizes by base name, as the archive's header states them; errors as above."""
+    with _opened(path) as archive:
+        _members(path, archive)
+        return {
+            PurePosixPath(each.filename).name: int(each.uncompressed or 0)
+            for each in archive.list()
+            if not each.is_directory
+        }
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[py7zr.SevenZipFile]:
     try:
-        factory = _Sinks(path, sinks)
         with py7zr.SevenZipFile(path) as archive:
             if archive.needs_password():
                 raise DataError(f"{path}: is encrypted; give the dump as it was published")
-            names = archive.getnames()
-            for name in names:
-                _check_name(path, name)
-            wanted = {PurePosixPath(name).name: name for name in names}
-            wanted = {base: name for base, name in wanted.items() if base in sinks}
-            if wanted:
-                archive.extract(targets=list(wanted.values()), factory=factory)
-            return set(wanted)
-    except DataError:
+            yield archive
+    except WorldPMError:
         raise
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; give the path of a dump") from None
@@ -90,6 +103,14 @@ def feed_members(path: Path, sinks: Mapping[str, Sink]) -> set[str]:
         raise DataError(
             f"{path}: not a complete 7z archive ({reason}); download it again"
         ) from error
+
+
+def _members(path: Path, archive: py7zr.SevenZipFile) -> dict[str, str]:
+    """Member names by their base name."""
+    names = archive.getnames()
+    for name in names:
+        _check_name(path, name)
+    return {PurePosixPath(name).name: name for name in names}
 
 
 def _check_name(path: Path, name: str) -> None:

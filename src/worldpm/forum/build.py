@@ -2,62 +2,41 @@
 
     build_threads([Path("ai.stackexchange.com.7z")], Path("threads"))  ->  the manifest
     build_threads([Path("RS.zst"), Path("RC.zst")], Path("threads"), forum="reddit",
-                  settings=RedditSettings(depth=2))
+                  settings=RedditSettings(depth=2), run=Run(workers=2))
 
-One part a dump, named for its site; where dumps are read together, one part for all. The
-manifest's `dropped` counts the dumps' rows that became no post, by reason, and `sources` what each
-source gave: rows read = posts + dropped. What a killed run leaves behind (`.NAME.scratch`), the
-next one to the same folder removes.
+One part a dump, named for its site; where dumps are read together, one part for all. First each
+dump is read once and its rows are put with those of their question in shards on disk; then each
+shard is joined, converted and written by itself. Both are tasks (`work`), so any number of
+processes or machines may do them, and a killed run is gone on with. Bytes depend on the dumps and
+the settings alone.
+
+The manifest's `dropped` counts the dumps' rows that became no post, by reason, and `sources` what
+each source gave: rows read = posts + dropped.
 """
 
-import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-from worldpm.errors import ConfigError, DataError
-from worldpm.forum.contacts import mask_contacts
-from worldpm.forum.discourse import DiscourseSettings, read_discourse
-from worldpm.forum.lines import dump_name
-from worldpm.forum.plain import PlainSettings, read_plain
-from worldpm.forum.quora import QuoraSettings, read_quora
-from worldpm.forum.reading import Count, ForumSettings, Reading
-from worldpm.forum.reddit import RedditSettings, dump_files, read_reddit
-from worldpm.forum.stackexchange import read_stackexchange, site_name
-from worldpm.records import Thread
-from worldpm.store import ArtifactWriter, read_manifest
-
-
-def _read_stackexchange(
-    paths: Sequence[Path], settings: ForumSettings, reading: Reading
-) -> Iterator[Thread]:
-    for path in paths:
-        yield from read_stackexchange(path, reading.drop, reading.note)
+from worldpm.forum.forums import Group, forum_of, group_dumps
+from worldpm.forum.progress import Display
+from worldpm.forum.reading import ForumSettings
+from worldpm.forum.tasks import Join, Scatter, join_shard, scatter_dump
+from worldpm.making import Making, making
+from worldpm.store import read_manifest
+from worldpm.work import Engine, Share, run_tasks
 
 
 @dataclass(frozen=True, slots=True)
-class Forum:
-    """How the dumps of a forum are read."""
+class Run:
+    """Who does the work; nothing of it changes a byte of the result."""
 
-    settings: type[ForumSettings]
-    read: Callable[[Sequence[Path], Any, Reading], Iterator[Thread]]
-    together: bool = False
-    """A thread's rows may stand in several dumps."""
-
-
-FORUMS: Mapping[str, Forum] = {
-    "stackexchange": Forum(ForumSettings, _read_stackexchange),
-    "reddit": Forum(RedditSettings, read_reddit, together=True),
-    "discourse": Forum(DiscourseSettings, read_discourse),
-    "quora": Forum(QuoraSettings, read_quora, together=True),
-    "plain": Forum(PlainSettings, read_plain),
-}
+    workers: int = 1
+    engine: Engine = "processes"
+    share: Share | None = None
+    quiet: bool = False
 
 
 def build_threads(
@@ -68,114 +47,154 @@ def build_threads(
     settings: ForumSettings | None = None,
     force: bool = False,
     quiet: bool = False,
+    run: Run | None = None,
 ) -> dict[str, Any]:
-    """Read dumps of one forum into `folder` of threads; returns its manifest.
+    """Read `paths` into `folder`; returns the manifest.
 
-    Raises DataError for a dump that cannot be read (nothing is kept then), ConfigError for an
-    unknown forum, OutputExistsError without `force`.
+    Raises DataError for what cannot be read, OutputExistsError without `force` and for an
+    unfinished artefact that was begun otherwise, InterruptedRunError where a worker was killed or
+    other shares are to be done first: the same call goes on. With more than one worker a script
+    that calls this needs the usual `if __name__ == "__main__":`.
     """
-    if forum not in FORUMS:
-        raise ConfigError(f"forum {forum!r} is unknown; choose from {', '.join(sorted(FORUMS))}")
-    kind = FORUMS[forum]
+    kind = forum_of(forum)
     settings = settings or kind.settings()
     assert isinstance(settings, kind.settings)
-    numbers: Counter[str] = Counter()
-    by_source: dict[str, Counter[str]] = {}
-    groups = [(forum, paths)] if kind.together else [(_part(path, forum), [path]) for path in paths]
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    scratch = folder.with_name(f".{folder.name}.scratch")
+    run = run or Run(quiet=quiet)
+    groups = group_dumps(forum, paths, settings)
+    recorded = {"forum": forum, **settings.model_dump(mode="json")}
     with (
-        ArtifactWriter(
+        making(
             folder,
-            Thread,
             kind="threads",
-            settings={"forum": forum, **settings.model_dump(mode="json")},
+            settings=recorded,
+            inputs=[file for group in groups for path in group.paths for file in kind.files(path)],
             force=force,
-        ) as out,
-        _emptied(scratch),
-        Progress(*columns, console=Console(stderr=True), disable=quiet) as progress,
+            share=run.share,
+        ) as made,
+        Display(quiet=run.quiet) as display,
     ):
-        task = progress.add_task("", total=None)
-        for done, (part, group) in enumerate(groups, 1):
-            if part in out.counts:
-                raise DataError(f"{group[0]}: {part} was read already; give each site once")
-            name = group[0].name if len(group) == 1 else part
-            description = f"{name} ({done} of {len(groups)})"
-            progress.update(task, description=description)
-            reading = Reading(
-                out.drop,
-                lambda name: numbers.update([name]),
-                scratch,
-                lambda text, d=description: progress.update(task, description=f"{d}: {text}"),  # type: ignore[misc]
+        readings = {group.part: _scatters(forum, settings, group) for group in groups}
+        tasks = [task for group in groups for task in readings[group.part]]
+        sizes = {task.name: kind.read_bytes(task.path) for task in tasks}
+        display.stage("reading dumps", sizes)
+        scattered = dict(
+            zip(sizes, _run(run, scatter_dump, tasks, made.work, display), strict=True)
+        )
+        for group in groups:
+            noted = _sum(scattered[task.name]["noted"] for task in readings[group.part])
+            kind.check(group.paths, noted)
+        joins = {
+            group.part: _joins(forum, settings, group, readings[group.part]) for group in groups
+        }
+        flat = [task for group in groups for task in joins[group.part]]
+        display.stage("making threads", _shares(groups, scattered, readings))
+        joined = dict(
+            zip(
+                (task.name for task in flat),
+                _run(run, join_shard, flat, made.work, display),
+                strict=True,
             )
-            dropped_before = out.dropped.total()
-            sources: Counter[str] = Counter()
-            for thread in kind.read(group, settings, reading):
-                thread = _finished(thread, settings, reading.note)
-                out.add(part, thread)
-                sources[thread.source] += 1
-                _count(thread, by_source.setdefault(thread.source, Counter()))
-                if sources.total() % 100 == 0:
-                    reading.say(f"{sources.total():,} threads")
-            dropped = out.dropped.total() - dropped_before
-            # A row that became no post of a community is the forum's.
-            owner = next(iter(sources)) if len(sources) == 1 else part
-            by_source.setdefault(owner, Counter())["dropped"] += dropped
-            for path in group:
-                for file in _inputs(path, forum):
-                    out.input(file)
-        for counts in by_source.values():
-            numbers.update(counts)
-        out.notes["numbers"] = dict(numbers)
-        out.notes["sources"] = {name: dict(counts) for name, counts in by_source.items()}
+        )
+        _finish(
+            made,
+            {
+                group.part: (
+                    [scattered[task.name] for task in readings[group.part]],
+                    [joined[task.name] for task in joins[group.part]],
+                )
+                for group in groups
+            },
+        )
     return read_manifest(folder)
 
 
-@contextmanager
-def _emptied(folder: Path) -> Iterator[None]:
-    """A folder that is gone at the start and at the end; whoever needs it makes it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        yield
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def _run(run: Run, function: Any, tasks: Sequence[Any], work: Path, display: Display) -> Any:
+    return run_tasks(
+        function,
+        tasks,
+        work,
+        workers=run.workers,
+        engine=run.engine,
+        share=run.share,
+        listen=display.hear,
+    )
 
 
-def _finished(thread: Thread, settings: ForumSettings, note: Count) -> Thread:
-    """The thread as the settings that hold for every forum want it."""
-    if not settings.mask_contacts and settings.authors == "keep":
-        return thread
-    # Contacts in the chain were counted where it is answered.
-    noted = range(thread.num_prompt_posts if thread.num_prompt_posts > 1 else 0, len(thread.posts))
-    title, posts = thread.title, list(thread.posts)
-    if settings.mask_contacts:
-        title = mask_contacts(title, note if 0 in noted else lambda name: None)
-        for place, post in enumerate(posts):
-            hear = note if place in noted else lambda name: None
-            posts[place] = replace(post, text=mask_contacts(post.text, hear))
-    if settings.authors == "drop":
-        posts = [replace(post, author=None) for post in posts]
-    return replace(thread, title=title, posts=tuple(posts))
+def _scatters(forum: str, settings: ForumSettings, group: Group) -> list[Scatter]:
+    return [
+        Scatter(f"rows.{group.part}.{number}", forum, settings, path.resolve(), group.num_shards)
+        for number, path in enumerate(group.paths)
+    ]
 
 
-def _count(thread: Thread, counts: Counter[str]) -> None:
-    """Add a thread to its source's counts; a post counts once, in the chain of others no more."""
-    answers = thread.answers
-    nested = thread.num_prompt_posts > 1
-    counts["threads"] += 1
-    counts["posts"] += len(answers) + (0 if nested else 1)
-    counts["with_two_answers"] += len(answers) >= 2
-    counts["with_differing_votes"] += len({answer.votes for answer in answers}) > 1
-    if nested:
-        counts["threads_below_an_answer"] += 1
+def _joins(
+    forum: str, settings: ForumSettings, group: Group, dumps: Sequence[Scatter]
+) -> list[Join]:
+    names = tuple(task.name for task in dumps)
+    return [
+        Join(
+            f"threads.{group.part}.{number}",
+            forum,
+            settings,
+            group.part,
+            names,
+            number,
+            group.num_shards,
+        )
+        for number in range(group.num_shards)
+    ]
 
 
-def _part(path: Path, forum: str) -> str:
-    return site_name(path) if forum == "stackexchange" else dump_name(path)
+def _shares(
+    groups: Sequence[Group], scattered: dict[str, Any], readings: dict[str, list[Scatter]]
+) -> dict[str, int]:
+    """About how many rows each join has: keys are spread evenly."""
+    rows = {
+        group.part: sum(scattered[task.name]["rows"] for task in readings[group.part])
+        for group in groups
+    }
+    return {
+        f"threads.{group.part}.{number}": rows[group.part] // group.num_shards
+        for group in groups
+        for number in range(group.num_shards)
+    }
 
 
-def _inputs(path: Path, forum: str) -> list[Path]:
-    """The files that were read of a dump; a folder as a whole where all of it was."""
-    if forum == "reddit":
-        return dump_files(path)
-    return [path / "Posts.xml" if forum == "stackexchange" and path.is_dir() else path]
+def _sum(counts: Any) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return total
+
+
+def _finish(made: Making, parts: dict[str, tuple[list[Any], list[Any]]]) -> None:
+    """Add up what the tasks of each part counted, and write the manifest."""
+    counts: dict[str, int] = {}
+    by_source: dict[str, Counter[str]] = {}
+    dropped: Counter[str] = Counter()
+    numbers: Counter[str] = Counter()
+    inputs = []
+    for part, (scattered, joined) in parts.items():
+        lost = _sum(each["dropped"] for each in (*scattered, *joined))
+        dropped.update(lost)
+        numbers.update(_sum(each["noted"] for each in (*scattered, *joined)))
+        inputs += [entry for each in scattered for entry in each["inputs"]]
+        counts[part] = sum(each["threads"] for each in joined)
+        sources = sorted({name for each in joined for name in each["sources"]})
+        for name in sources:
+            found = _sum(each["sources"].get(name, {}) for each in joined)
+            by_source.setdefault(name, Counter()).update(found)
+        # A row that became no post of a community is the forum's.
+        owner = sources[0] if len(sources) == 1 else part
+        by_source.setdefault(owner, Counter())["dropped"] += lost.total()
+    for found in by_source.values():
+        numbers.update(found)
+    made.finish(
+        inputs=inputs,
+        counts=counts,
+        dropped=dropped,
+        notes={
+            "numbers": dict(sorted(numbers.items())),
+            "sources": {name: dict(sorted(found.items())) for name, found in by_source.items()},
+        },
+    )

@@ -1,17 +1,18 @@
 """Topics of a Discourse forum -> threads: the first post and those that follow, with their likes.
 
-    read_discourse([Path("urho3d.tar.gz")], DiscourseSettings(), reading)
+    scatter(Path("urho3d.tar.gz"), DiscourseSettings(), reading, shards)
+    join(Bucket("urho3d", topics), DiscourseSettings(), reading)  ->  Thread, Thread, ...
 
 In: the JSON that a forum serves of a topic (`/t/ID.json`), as members of a tar archive (packed or
 not, streamed, never unpacked), as files of a folder, or as JSON lines. Out: threads in the order
-of the dump, bodies as Markdown. One topic is in memory at a time, and the ids of those that were.
+of the dump, bodies as Markdown. Topics of one id meet on disk (`shards`), so memory is bounded.
 
 `votes` are likes (`actions_summary` with id 2); nobody can vote a post down.
 """
 
 import re
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from io import RawIOBase
 from pathlib import Path
@@ -21,11 +22,13 @@ import orjson
 from pydantic import Field
 
 from worldpm.errors import DataError
-from worldpm.forum.lines import MAX_LINE_BYTES, chunks, dump_name, json_rows
+from worldpm.forum.lines import MAX_LINE_BYTES, chunks, json_rows
 from worldpm.forum.markup import to_markdown
-from worldpm.forum.reading import Count, ForumSettings, Reading, votes_of
+from worldpm.forum.reading import Bucket, Count, ForumSettings, Reading, votes_of
+from worldpm.forum.shards import Shards
 from worldpm.forum.tree import grow
 from worldpm.records import Post, Thread
+from worldpm.work import pulse
 
 LIKE = 2
 REGULAR = 1
@@ -46,20 +49,27 @@ class DiscourseSettings(ForumSettings):
     """Where the forum is, as `forum.example.org`: the source's name, and what links begin with."""
 
 
-def read_discourse(
-    paths: Sequence[Path], settings: DiscourseSettings, reading: Reading
-) -> Iterator[Thread]:
-    """Yield the threads of a forum's topics; every post that is left out is dropped by its reason.
+def scatter(path: Path, settings: DiscourseSettings, reading: Reading, shards: Shards) -> None:
+    """Put each topic of a dump with those of the same id, or drop it by its reason.
 
     Raises DataError for what cannot be read: damage, bombs, no topic at all.
     """
+    for topic in _topics(path, reading.drop):
+        stream, topic_id = topic.get("post_stream"), topic.get("id")
+        rows = stream.get("posts") if isinstance(stream, dict) else None
+        if isinstance(rows, list) and rows and type(topic_id) is int:
+            shards.add(str(topic_id), topic, reading.drop)
+        else:
+            reading.drop("malformed_topic")
+    if not shards.num_rows:
+        raise DataError(f"{path}: holds no topic; give topic JSON, with post_stream.posts")
+
+
+def join(bucket: Bucket, settings: DiscourseSettings, reading: Reading) -> Iterator[Thread]:
+    """Yield the threads of topics; every post that is left out is dropped by its reason."""
     seen: set[int] = set()
-    for path in paths:
-        source = settings.site or dump_name(path)
-        for topic in _topics(path, reading.drop):
-            yield from _threads(topic, source, seen, settings, reading)
-    if not seen:
-        raise DataError(f"{paths[0]}: holds no topic; give topic JSON, with post_stream.posts")
+    for topic in bucket.rows:
+        yield from _threads(topic, settings.site or bucket.part, seen, settings, reading)
 
 
 def _topics(path: Path, drop: Count) -> Iterator[dict[str, Any]]:
@@ -83,7 +93,7 @@ class _Stream(RawIOBase):
     """The decompressed bytes of a file, as tarfile wants to read them."""
 
     def __init__(self, path: Path) -> None:
-        self._chunks, self._rest = chunks(path), b""
+        self._chunks, self._rest = chunks(path, lambda position: pulse(position, 0)), b""
 
     def read(self, size: int = -1) -> bytes:
         while len(self._rest) < size and (chunk := next(self._chunks, b"")):
@@ -129,12 +139,8 @@ def _threads(
     settings: DiscourseSettings,
     reading: Reading,
 ) -> Iterator[Thread]:
-    stream, topic_id = topic.get("post_stream"), topic.get("id")
-    rows = stream.get("posts") if isinstance(stream, dict) else None
-    if not isinstance(rows, list) or not rows or type(topic_id) is not int:
-        reading.drop("malformed_topic")
-        return
-    assert isinstance(stream, dict)
+    stream, topic_id = topic["post_stream"], topic["id"]
+    rows = stream["posts"]
     reason = "repeated_topic" if topic_id in seen else None
     if topic.get("archetype") == "private_message":
         reason = "private_message"

@@ -19,6 +19,7 @@ import orjson
 
 from worldpm.errors import DataError
 from worldpm.forum.archive import MAX_RATIO, RATIO_FLOOR_BYTES
+from worldpm.work import pulse
 
 if sys.version_info >= (3, 14):
     from compression import zstd as zstd
@@ -27,26 +28,26 @@ else:
 
 CHUNK_BYTES = 1 << 20
 MAX_LINE_BYTES = 32_000_000
+ROWS_PER_PULSE = 500
 # The monthly dumps are compressed with `zstd --long=31`; memory is touched only as far as it fills.
 WINDOW_LOG = 31
 ENDINGS = (".zst", ".gz", ".tgz", ".bz2", ".xz")
 
 
-def open_bytes(path: Path) -> IO[bytes]:
-    """Open a file for reading, decompressed by its ending: .zst, .gz, .bz2, .xz or none."""
-    suffix = path.suffix.lower()
+def _unpacked(raw: IO[bytes], suffix: str) -> IO[bytes]:
+    """What is in an open file, decompressed by its ending: .zst, .gz, .bz2, .xz or none."""
     if suffix == ".zst":
         options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: WINDOW_LOG}
-        return cast("IO[bytes]", zstd.ZstdFile(path, options=options))
+        return cast("IO[bytes]", zstd.ZstdFile(raw, options=options))
     if suffix in {".gz", ".tgz"}:
-        return cast("IO[bytes]", gzip.open(path))
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=raw))
     if suffix == ".bz2":
-        return cast("IO[bytes]", bz2.open(path))
-    return cast("IO[bytes]", lzma.open(path)) if suffix == ".xz" else path.open("rb")
+        return cast("IO[bytes]", bz2.open(raw))
+    return cast("IO[bytes]", lzma.open(raw)) if suffix == ".xz" else raw
 
 
-def chunks(path: Path) -> Iterator[bytes]:
-    """Yield the decompressed bytes of a file, piece by piece.
+def chunks(path: Path, at: Callable[[int], None] = lambda position: None) -> Iterator[bytes]:
+    """Yield the decompressed bytes of a file, piece by piece; `at` hears how far it is read.
 
     Raises DataError for a file that is missing, cut short, damaged, or unpacks as only a bomb does.
     """
@@ -54,9 +55,10 @@ def chunks(path: Path) -> Iterator[bytes]:
     try:
         packed = path.suffix.lower() in ENDINGS
         limit = max(RATIO_FLOOR_BYTES, MAX_RATIO * path.stat().st_size)
-        with open_bytes(path) as file:
+        with path.open("rb") as raw, _unpacked(raw, path.suffix.lower()) as file:
             while chunk := file.read(CHUNK_BYTES):
                 total += len(chunk)
+                at(raw.tell())
                 if packed and total > limit:
                     raise DataError(
                         f"{path}: unpacks to more than {limit:,} bytes, over {MAX_RATIO} times "
@@ -73,11 +75,14 @@ def chunks(path: Path) -> Iterator[bytes]:
 
 
 def lines(
-    path: Path, too_long: Callable[[], None], max_line_bytes: int = MAX_LINE_BYTES
+    path: Path,
+    too_long: Callable[[], None],
+    max_line_bytes: int = MAX_LINE_BYTES,
+    at: Callable[[int], None] = lambda position: None,
 ) -> Iterator[bytes]:
     """Yield the lines of a file; one of more bytes than that is skipped, and `too_long` called."""
     rest, skipping = b"", False
-    for chunk in chunks(path):
+    for chunk in chunks(path, at):
         head, *others = chunk.split(b"\n")
         if not skipping:
             rest += head
@@ -107,14 +112,18 @@ def json_rows(
     Reasons: line_too_long, malformed_json (nesting beyond 1,024 and lone surrogates among them),
     not_an_object. Raises DataError as `chunks` does, and where no line at all is an object.
     """
-    found, others = False, 0
+    found = others = position = 0
+
+    def at(place: int) -> None:
+        nonlocal position
+        position = place
 
     def refuse(reason: str) -> None:
         nonlocal others
         others += 1
         drop(reason)
 
-    for line in lines(path, lambda: refuse("line_too_long"), max_line_bytes):
+    for line in lines(path, lambda: refuse("line_too_long"), max_line_bytes, at):
         try:
             row = orjson.loads(line)
         except orjson.JSONDecodeError:
@@ -127,7 +136,9 @@ def json_rows(
                 refuse("malformed_json")
                 continue
         if isinstance(row, dict):
-            found = True
+            found += 1
+            if found % ROWS_PER_PULSE == 0:
+                pulse(position, found)
             yield row
         else:
             refuse("not_an_object")

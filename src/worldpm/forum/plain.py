@@ -8,10 +8,10 @@ Of the line: `id` (text or integer), `title` or `text`, and `answers` are needed
 `created`, `url`, `license`, `tags` and `source` may be there. Of an answer: `text`, and `votes` or
 both `up` and `down`, are needed; `id`, `parent` (the id of the answer that it replies to),
 `accepted`, `author`, `created`, `url` may be there. `created` is seconds since 1970 or text.
-Keys beyond these are not read. One line is in memory at a time, and the ids of those that were.
+Keys beyond these are not read. Lines of one id meet on disk (`shards`), so memory is bounded.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,16 @@ from pydantic import Field
 
 from worldpm.forum.lines import dump_name, json_rows
 from worldpm.forum.markup import markdown_of
-from worldpm.forum.reading import ForumSettings, Reading, id_of, moment_of, text_of, votes_of
+from worldpm.forum.reading import (
+    Bucket,
+    ForumSettings,
+    Reading,
+    id_of,
+    moment_of,
+    text_of,
+    votes_of,
+)
+from worldpm.forum.shards import Shards
 from worldpm.forum.tree import grow
 from worldpm.records import Post, Thread
 
@@ -37,18 +46,22 @@ class PlainSettings(ForumSettings):
     """The licence of lines that name none."""
 
 
-def read_plain(
-    paths: Sequence[Path], settings: PlainSettings, reading: Reading
-) -> Iterator[Thread]:
-    """Yield the threads in the order of their lines; posts left out are dropped by their reasons.
+def scatter(path: Path, settings: PlainSettings, reading: Reading, shards: Shards) -> None:
+    """Put each line of a file with those of the same id.
 
     Raises DataError for files that cannot be read or hold no JSON object.
     """
+    name = settings.source or dump_name(path)
+    for row in json_rows(path, reading.drop):
+        row_id = id_of(row.get("id")) or ""
+        shards.add(row_id, [text_of(row.get("source")) or name, row], reading.drop)
+
+
+def join(bucket: Bucket, settings: PlainSettings, reading: Reading) -> Iterator[Thread]:
+    """Yield threads in the order of their lines; posts left out are dropped by their reasons."""
     seen: set[tuple[str, str]] = set()
-    for path in paths:
-        for row in json_rows(path, reading.drop):
-            source = text_of(row.get("source")) or settings.source or dump_name(path)
-            yield from _threads(row, source, seen, settings, reading)
+    for source, row in bucket.rows:
+        yield from _threads(row, source, seen, settings, reading)
 
 
 def _threads(

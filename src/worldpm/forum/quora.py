@@ -17,17 +17,14 @@ form is what scrapes and exports are brought to. Rows are grouped on disk, so me
 
 import csv
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
-
-from pydantic import Field
 
 from worldpm.errors import DataError
 from worldpm.forum.lines import MAX_LINE_BYTES, json_rows, text_lines
 from worldpm.forum.markup import markdown_of
-from worldpm.forum.reading import Count, ForumSettings, Reading, id_of, text_of, votes_of
-from worldpm.forum.reddit import MAX_SHARDS, SHARD_INPUT_BYTES
+from worldpm.forum.reading import Bucket, Count, ForumSettings, Reading, id_of, text_of, votes_of
 from worldpm.forum.shards import Shards
 from worldpm.records import Post, Thread
 
@@ -42,30 +39,16 @@ class QuoraSettings(ForumSettings):
 
     format: Literal["markdown", "html"] = "markdown"
     """What the texts are written in; plain text is Markdown too."""
-    shards: int | None = Field(default=None, ge=1, le=MAX_SHARDS)
-    """Parts that are grouped one at a time; from the size of the files if not given."""
 
 
-def read_quora(
-    paths: Sequence[Path], settings: QuoraSettings, reading: Reading
-) -> Iterator[Thread]:
-    """Yield the threads of all files together; a row that is no answer is dropped by its reason.
+def scatter(path: Path, settings: QuoraSettings, reading: Reading, shards: Shards) -> None:
+    """Put each row of a file with those of its question, or drop it by its reason.
 
     Raises DataError for files that cannot be read, and for a CSV without the needed columns.
     """
-    size = sum(path.stat().st_size for path in paths)
-    count = settings.shards or min(MAX_SHARDS, 1 + size // SHARD_INPUT_BYTES)
-    shards = Shards(reading.scratch / "quora", count)
-    for path in paths:
-        csv_file = ".csv" in path.suffixes[-2:]
-        rows = _csv_rows(path, reading.drop) if csv_file else json_rows(path, reading.drop)
-        for number, row in enumerate(rows, 1):
-            _scatter(row, settings, reading, shards)
-            if number % 10_000 == 0:
-                reading.say(f"{path.name}: {number:,} rows")
-    for number, shard in enumerate(shards, 1):
-        reading.say(f"grouping shard {number} of {count}")
-        yield from _threads(shard, reading)
+    csv_file = ".csv" in path.suffixes[-2:]
+    for row in _csv_rows(path, reading.drop) if csv_file else json_rows(path, reading.drop):
+        _scatter(row, settings, reading, shards)
 
 
 def _csv_rows(path: Path, drop: Count) -> Iterator[dict[str, Any]]:
@@ -128,7 +111,9 @@ def _digest(text: str) -> str:
     return hashlib.blake2b(" ".join(text.split()).casefold().encode(), digest_size=8).hexdigest()
 
 
-def _threads(shard: list[list[Any]], reading: Reading) -> Iterator[Thread]:
+def join(bucket: Bucket, settings: QuoraSettings, reading: Reading) -> Iterator[Thread]:
+    """Yield the threads of one shard's rows."""
+    shard = bucket.rows
     # The whole row orders those of one question and answer, whatever came first.
     shard.sort(key=lambda row: (row[0], row[6] or "", row[1], repr(row)))
     questions: dict[str, dict[str, list[Any]]] = {}

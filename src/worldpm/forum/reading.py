@@ -1,16 +1,19 @@
 """What every reader of a forum is given, and what it gives back.
 
-    read(paths, settings, Reading(drop, note, scratch, say))  ->  Thread, Thread, ...
+    scatter(path, settings, Reading(drop, note), shards)    one dump -> rows by their question
+    join(Bucket(part, rows, folders), settings, reading)    those of a shard -> Thread, Thread, ...
 
 Each row of the dumps becomes a post of exactly one thread, or `drop` hears of it under a reason.
 """
 
 import datetime
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import Field
 
 from worldpm.config import Settings
 
@@ -27,18 +30,27 @@ class ForumSettings(Settings):
     """Put `[e-mail]` and `[phone]` where a text has one."""
     authors: Literal["keep", "drop"] = "keep"
     """Some licences ask that authors be named; `drop` leaves them out, and their profile links."""
+    shard_bytes: int = Field(default=64_000_000, ge=100)
+    """About how much text of the dumps goes into one file of threads; less needs less memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """Whom a reader tells of rows left out (`drop`) and of things worth a count (`note`)."""
 
-    drop: Count
-    note: Count
-    scratch: Path
-    """A folder for what does not fit in memory; it goes when the reading ends."""
-    say: Callable[[str], None] = lambda text: None
-    """Takes the state of the work in a few words."""
+    drop: Count = lambda reason: None
+    note: Count = lambda name: None
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """The rows of one shard, of all dumps that belong together."""
+
+    part: str
+    """What the dumps are called together: a site, a forum."""
+    rows: list[Any]
+    folders: Sequence[Path] = ()
+    """Where scattering each dump has left other files."""
 
 
 def votes_of(value: Any) -> int | str:

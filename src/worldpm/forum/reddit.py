@@ -1,18 +1,19 @@
 """Monthly Reddit dumps -> threads: a submission and its comments.
 
-    read_reddit([Path("RS_2021-06.zst"), Path("RC_2021-06.zst")], RedditSettings(), reading)
+    scatter(Path("RC_2021-06.zst"), RedditSettings(), reading, shards)  rows by their submission
+    join(Bucket("reddit", rows), RedditSettings(), reading)              ->  Thread, Thread, ...
 
 In: newline JSON of submissions and comments, under zstd or not, in any number of files and in any
 order; folders of such files. What a row is, its keys say: a comment has a `link_id`. Out: threads
 in the order of (shard, time, id), whatever the order of the files.
 
 Comments name their submission, which may stand in any other file, so rows are first partitioned on
-disk by the submission's id (`shards`), then joined shard by shard. Memory: one buffer of 64 MB,
-one shard, and the window of the dump (`--long=31`: up to 2 GB while a file is read).
+disk by the submission's id (`shards`), then joined shard by shard. Memory: a buffer of 64 MB and
+the window of the dump (`--long=31`: up to 2 GB) while a file is read, then one shard.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,13 @@ from pydantic import Field
 from worldpm.errors import DataError
 from worldpm.forum.lines import CHUNK_BYTES, json_rows
 from worldpm.forum.markup import tidy_markdown
-from worldpm.forum.reading import ForumSettings, Reading, moment_of, votes_of
+from worldpm.forum.reading import Bucket, ForumSettings, Reading, moment_of, votes_of
 from worldpm.forum.shards import Shards
 from worldpm.forum.tree import grow
 from worldpm.records import Post, Thread
 
 SITE = "https://www.reddit.com"
 MAX_LINE_BYTES = CHUNK_BYTES  # bodies have at most 40,000 characters; whole rows seen reach 100 kB
-# Dumps are a sixth of their JSON, of which a third is kept: some 50 MB of text a shard.
-SHARD_INPUT_BYTES = 16 << 20
-MAX_SHARDS = 4096
 _ID = re.compile(r"(?:t[13]_)?([0-9a-z]{1,13})")
 _GONE = {
     "[deleted]": "deleted",
@@ -63,44 +61,34 @@ class RedditSettings(ForumSettings):
     """Keep posts by bots."""
     by_subreddit: bool = False
     """Make each community a source of its own, as `r/College`, to hold out or report by."""
-    shards: int | None = Field(default=None, ge=1, le=MAX_SHARDS)
-    """Parts that are joined one at a time; from the size of the dumps if not given."""
 
 
-def read_reddit(
-    paths: Sequence[Path], settings: RedditSettings, reading: Reading
-) -> Iterator[Thread]:
-    """Yield the threads of all dumps together; every row that is no post is dropped by its reason.
+def scatter(path: Path, settings: RedditSettings, reading: Reading, shards: Shards) -> None:
+    """Put each row of a dump with those of its submission, or drop it by its reason.
 
-    Raises DataError for files that cannot be read (see `lines`), and where submissions or comments
-    are missing altogether.
+    `reading.note` hears of each of the "submissions" and "comments". Raises DataError for files
+    that cannot be read (see `lines`).
     """
-    files = [file for path in paths for file in dump_files(path)]
-    size = sum(file.stat().st_size for file in files)
-    count = settings.shards or min(MAX_SHARDS, 1 + size // SHARD_INPUT_BYTES)
-    shards = Shards(reading.scratch / "reddit", count)
-    rows = {"submissions": 0, "comments": 0}
-    for file in files:
+    for file in dump_files(path):
         for row in json_rows(file, reading.drop, MAX_LINE_BYTES):
             if "link_id" in row:
-                rows["comments"] += 1
+                reading.note("comments")
                 _scatter_comment(row, settings, reading, shards)
             elif "title" in row:
-                rows["submissions"] += 1
+                reading.note("submissions")
                 _scatter_submission(row, settings, reading, shards)
             else:
                 reading.drop("neither_submission_nor_comment")
-            if sum(rows.values()) % 10_000 == 0:
-                reading.say(f"{file.name}: {sum(rows.values()):,} rows")
-    for kind, found in rows.items():
-        if not found:
+
+
+def check_dumps(paths: Sequence[Path], notes: Mapping[str, int]) -> None:
+    """DataError where submissions or comments are missing in all dumps together."""
+    for kind in ("submissions", "comments"):
+        if not notes.get(kind):
             raise DataError(
                 f"{paths[0]}: holds no {kind}, nor does any other dump given; give the RS "
                 "(submissions) and RC (comments) files of the same months together"
             )
-    for number, shard in enumerate(shards, 1):
-        reading.say(f"joining shard {number} of {count}")
-        yield from _join(shard, settings, reading)
 
 
 def dump_files(path: Path) -> list[Path]:
@@ -229,8 +217,9 @@ def _flair(row: dict[str, Any]) -> str | None:
     return " ".join(value.split())[:60] or None if isinstance(value, str) else None
 
 
-def _join(shard: list[list[Any]], settings: RedditSettings, reading: Reading) -> Iterator[Thread]:
-    """The threads of one shard's rows."""
+def join(bucket: Bucket, settings: RedditSettings, reading: Reading) -> Iterator[Thread]:
+    """Yield the threads of one shard's rows."""
+    shard = bucket.rows
     shard.sort(key=lambda row: (row[0] == LOST, row[3:4], row[2]))
     submissions: dict[str, list[Any]] = {}
     comments: dict[str, list[list[Any]]] = {}

@@ -1,30 +1,37 @@
 """A Stack Exchange dump -> threads.
 
-    read_stackexchange(Path("ai.stackexchange.com.7z"), drop)  ->  Thread, Thread, ...
+    scatter(Path("ai.stackexchange.com.7z"), settings, reading, shards)     rows by their question
+    join(Bucket("ai.stackexchange.com", rows, folders), settings, reading)  ->  Thread, Thread, ...
 
 In: an official `SITE.7z` (streamed, never unpacked to disk), a `Posts.xml`, or a folder that holds
-one; `Votes.xml` and `Tags.xml` beside it are read where present. Out: threads in the order of
+one; `Votes.xml` and `Tags.xml` beside it are read where present, and the largest site's archives of
+one table each (`SITE-Posts.7z`, `SITE-Votes.7z`) belong together. Out: threads in the order of
 their questions; a thread's answers in file order, bodies as Markdown. Every row that does not
 become a post is reported to `drop` under a named reason.
 
-Answers may stand before their question, so one site's rows are held in memory, as HTML; they
-become records one thread at a time.
+Answers may stand before their question, so rows are first put with those of their question on disk
+(`shards`), as HTML. Memory while a dump is read: a bit for each post and 8 bytes for each with
+votes (`numbered`).
 """
 
 import os
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import orjson
 from lxml import etree
 
 from worldpm.errors import DataError
 from worldpm.forum.archive import feed_members
 from worldpm.forum.markup import to_markdown
+from worldpm.forum.numbered import Seen, Votes
+from worldpm.forum.reading import Bucket, ForumSettings, Reading
+from worldpm.forum.shards import Shards
 from worldpm.records import Post, Thread
+from worldpm.work import pulse
 
-Drop = Callable[[str], None]
 CHUNK_BYTES = 1 << 20
 QUESTION, ANSWER = "1", "2"
 OTHER_POST_TYPES = {
@@ -35,70 +42,146 @@ OTHER_POST_TYPES = {
     "7": "wiki_placeholder",
     "8": "privilege_wiki",
 }
+TAGS = "tags.json"
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
+_ID = re.compile(r"[0-9]{1,18}")
 _TAG = re.compile(r"[^<>|\s]+")
+_TABLE = re.compile(r"-(Posts|Votes|Tags)(?=(\.7z)?$)", re.IGNORECASE)
+# Rows in shards are lists: kind, id, question or accepted answer, score, body, and for questions
+# title and tags; author, time of writing, licence.
+ASKED, ANSWERED, LOST = 0, 1, 2
 
 
-@dataclass(slots=True)
-class _Row:
-    id: str
-    parent: str | None
-    accepted: str | None
-    score: int
-    body: str
-    title: str
-    tags: tuple[str, ...]
-    author: str | None
-    created: str | None
-    license: str
+def scatter(path: Path, settings: ForumSettings, reading: Reading, shards: Shards) -> None:
+    """Put the rows of one dump with those of their questions, its votes and tags beside them.
 
-
-@dataclass(slots=True)
-class _Site:
-    """What has been read of one site so far; `drop` hears of each row that is left out."""
-
-    drop: Drop
-    note: Drop
-    name: str
-    known_tags: set[str] = field(default_factory=set)
-    votes: dict[str, list[int]] = field(default_factory=dict)  # post id -> [up, down]
-    questions: dict[str, _Row] = field(default_factory=dict)
-    answers: dict[str, list[_Row]] = field(default_factory=dict)  # by question id
-    dropped_questions: set[str] = field(default_factory=set)
-    seen: set[str] = field(default_factory=set)
-
-
-def read_stackexchange(path: Path, drop: Drop, note: Drop = lambda name: None) -> Iterator[Thread]:
-    """Yield the threads of one site's dump; `drop(reason)` is called once for each row left out.
-
-    `note` is called with "bodies_as_plain_text" for each post kept without its markup, and
-    with "tags_not_listed" for each tag left out because Tags.xml does not have it.
-
-    The site's name, and with it every link, comes from the name of the archive or folder.
     Raises DataError naming the archive and member for what cannot be read: damage, broken XML,
     entities, decompression bombs, names that escape, no Posts.xml.
     """
-    site = _Site(drop, note, site_name(path))
+    site = _Site(reading, shards)
     rows: dict[str, Callable[[etree._Element], None]] = {
-        "Posts.xml": lambda element: _read_post(site, element),
-        "Votes.xml": lambda element: _read_vote(site, element),
-        "Tags.xml": lambda element: _read_tag(site, element),
+        "Posts.xml": site.post,
+        "Votes.xml": site.vote,
+        "Tags.xml": site.tag,
     }
     if path.suffix.lower() == ".7z":
         parsers = {name: RowParser(f"{path}: {name}", row) for name, row in rows.items()}
-        found = feed_members(path, {name: parser.feed for name, parser in parsers.items()})
+        found = feed_members(
+            path, {name: _counted(parser.feed, site) for name, parser in parsers.items()}
+        )
         for name in sorted(found):
             parsers[name].close()
-        if "Posts.xml" not in found:
+        if "Posts.xml" not in found and holds_posts(path):
             raise DataError(f"{path}: holds no Posts.xml; give a site's own archive")
     else:
         folder = path if path.is_dir() else path.parent
         posts = path / "Posts.xml" if path.is_dir() else path
-        _parse_file(posts, rows["Posts.xml"])
+        _parse_file(posts, rows["Posts.xml"], site)
         for name in ("Votes.xml", "Tags.xml"):
             if (folder / name).is_file():
-                _parse_file(folder / name, rows[name])
-    yield from _threads(site)
+                _parse_file(folder / name, rows[name], site)
+    site.save(shards.folder)
+
+
+def site_name(path: Path) -> str:
+    """The site that an archive, folder or Posts.xml is of, by its name."""
+    whole = Path(os.path.abspath(path))  # "." has no name of its own
+    name = whole.parent.name if path.suffix.lower() == ".xml" else whole.name
+    # The largest site comes in an archive for each table: stackoverflow.com-Posts.7z.
+    return re.sub(r"\.7z$", "", _TABLE.sub("", name), count=1, flags=re.IGNORECASE)
+
+
+def holds_posts(path: Path) -> bool:
+    """Whether a dump should hold posts: all do but the archives of another table."""
+    table = _TABLE.search(path.name) if path.suffix.lower() == ".7z" else None
+    return table is None or table[1].lower() == "posts"
+
+
+class _Site:
+    """What has been read of one dump so far."""
+
+    def __init__(self, reading: Reading, shards: Shards) -> None:
+        self._drop, self._shards = reading.drop, shards
+        self._tags: set[str] = set()
+        self._votes = Votes()
+        self._seen = Seen()
+        self.num_bytes = self.num_rows = 0
+
+    def vote(self, row: etree._Element) -> None:
+        kind = row.get("VoteTypeId")
+        post = row.get("PostId")
+        if post and kind in ("2", "3") and _ID.fullmatch(post):
+            self._votes.add(int(post), up=kind == "2")
+
+    def tag(self, row: etree._Element) -> None:
+        if name := row.get("TagName"):
+            self._tags.add(name)
+
+    def save(self, folder: Path) -> None:
+        if self._tags:
+            (folder / TAGS).write_bytes(orjson.dumps(sorted(self._tags)))
+        self._votes.save(folder)
+
+    def post(self, element: etree._Element) -> None:
+        self.num_rows += 1
+        row = dict(element.attrib)
+        kind, post_id, body = row.get("PostTypeId"), row.get("Id"), row.get("Body")
+        reason = self._fault(row, kind, post_id, body)
+        if reason is not None:
+            if kind == QUESTION and post_id and reason != "repeated_id":
+                self._shards.add(post_id, [LOST, post_id])
+            self._drop(reason)
+            return
+        assert post_id is not None
+        more = (_author(row), row.get("CreationDate"), row.get("ContentLicense"))
+        if kind == QUESTION:
+            accepted, title, tags = (row.get(k) for k in ("AcceptedAnswerId", "Title", "Tags"))
+            self._shards.add(
+                post_id, [ASKED, post_id, accepted, int(row["Score"]), body, title, tags, *more]
+            )
+        else:
+            parent = row["ParentId"]
+            self._shards.add(parent, [ANSWERED, post_id, parent, int(row["Score"]), body, *more])
+
+    def _fault(
+        self, row: dict[str, str], kind: str | None, post_id: str | None, body: str | None
+    ) -> str | None:
+        """Why a row can be no post, or None; then its number has been seen."""
+        score = row.get("Score")
+        if kind not in (QUESTION, ANSWER):
+            return OTHER_POST_TYPES.get(kind or "", "unknown_post_type")
+        if not post_id or not _ID.fullmatch(post_id):
+            return "malformed_id"
+        number = int(post_id)
+        if number in self._seen:
+            return "repeated_id"
+        if score is None:
+            return "no_score"
+        if not _NUMBER.fullmatch(score):
+            return "malformed_score"
+        if not body or body.isspace():
+            return "empty_body"
+        if kind == ANSWER and not row.get("ParentId"):
+            return "answer_without_parent"
+        self._seen.add(number)
+        return None
+
+
+def _author(row: dict[str, str]) -> str | None:
+    """The user's number with a mark before it, or the name of one who is gone."""
+    if user := row.get("OwnerUserId"):
+        return f"#{user}"
+    name = row.get("OwnerDisplayName")
+    return f"={name}" if name else None
+
+
+def _counted(feed: Callable[[bytes], None], site: _Site) -> Callable[[bytes], None]:
+    def counted(data: bytes) -> None:
+        feed(data)
+        site.num_bytes += len(data)
+        pulse(site.num_bytes, site.num_rows)
+
+    return counted
 
 
 class RowParser:
@@ -156,141 +239,101 @@ class RowParser:
             raise DataError(f"{self._where}: declares XML entities, which no dump does; refused")
 
 
-def _parse_file(path: Path, row: Callable[[etree._Element], None]) -> None:
+def _parse_file(path: Path, row: Callable[[etree._Element], None], site: _Site) -> None:
     parser = RowParser(str(path), row)
+    feed = _counted(parser.feed, site)
     try:
         with path.open("rb") as file:
             while data := file.read(CHUNK_BYTES):
-                parser.feed(data)
+                feed(data)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     parser.close()
 
 
-def site_name(path: Path) -> str:
-    """The site that an archive, folder or Posts.xml is of, by its name."""
-    whole = Path(os.path.abspath(path))  # "." has no name of its own
-    name = whole.parent.name if path.suffix.lower() == ".xml" else whole.name
-    # The largest site comes in an archive for each table: stackoverflow.com-Posts.7z.
-    return re.sub(r"(-Posts)?(\.7z)?$", "", name, count=1, flags=re.IGNORECASE)
+def join(bucket: Bucket, settings: ForumSettings, reading: Reading) -> Iterator[Thread]:
+    """Yield the threads of a shard; `reading.drop` is called once for each row left out.
 
+    `reading.note` is called with "bodies_as_plain_text" for each post kept without its markup, and
+    with "tags_not_listed" for each tag left out because Tags.xml does not have it.
+    """
+    questions: dict[str, list[Any]] = {}
+    answers: dict[str, list[list[Any]]] = {}
+    lost: set[str] = set()
+    for row in bucket.rows:
+        if row[0] == ASKED:
+            questions[row[1]] = row
+        elif row[0] == ANSWERED:
+            answers.setdefault(row[2], []).append(row)
+        else:
+            lost.add(row[1])
+    votes: dict[int, tuple[int, int]] = {}
+    numbers = [int(row[1]) for row in bucket.rows if row[0] != LOST]
+    for folder in bucket.folders:
+        votes |= Votes.counts(folder, numbers)
+    known = _known_tags(bucket.folders)
 
-def _read_vote(site: _Site, row: etree._Element) -> None:
-    kind = row.get("VoteTypeId")
-    post = row.get("PostId")
-    if post and kind in ("2", "3"):
-        site.votes.setdefault(post, [0, 0])[int(kind) - 2] += 1
-
-
-def _read_tag(site: _Site, row: etree._Element) -> None:
-    if name := row.get("TagName"):
-        site.known_tags.add(name)
-
-
-def _read_post(site: _Site, row: etree._Element) -> None:
-    kind = row.get("PostTypeId")
-    post_id, score = row.get("Id"), row.get("Score")
-    reason = None
-    if kind not in (QUESTION, ANSWER):
-        reason = OTHER_POST_TYPES.get(kind or "", "unknown_post_type")
-    elif not post_id or not post_id.isdecimal():
-        reason = "malformed_id"
-    elif post_id in site.seen:
-        reason = "repeated_id"
-    elif score is None:
-        reason = "no_score"
-    elif not _NUMBER.fullmatch(score):
-        reason = "malformed_score"
-    elif not (row.get("Body") or "").strip():
-        reason = "empty_body"
-    elif kind == ANSWER and not row.get("ParentId"):
-        reason = "answer_without_parent"
-    if reason is not None:
-        if kind == QUESTION and post_id and post_id not in site.seen:
-            site.dropped_questions.add(post_id)
-        site.drop(reason)
-        return
-    assert post_id is not None
-    assert score is not None
-    site.seen.add(post_id)
-    record = _Row(
-        id=post_id,
-        parent=row.get("ParentId") if kind == ANSWER else None,
-        accepted=row.get("AcceptedAnswerId"),
-        score=int(score),
-        body=row.get("Body", ""),
-        title=row.get("Title", ""),
-        tags=tuple(_TAG.findall(row.get("Tags", ""))),
-        author=_author(site, row),
-        created=row.get("CreationDate"),
-        license=row.get("ContentLicense") or "CC BY-SA",
-    )
-    if record.parent is None:
-        site.questions[post_id] = record
-    else:
-        site.answers.setdefault(record.parent, []).append(record)
-
-
-def _author(site: _Site, row: etree._Element) -> str | None:
-    if user := row.get("OwnerUserId"):
-        return f"https://{site.name}/users/{user}"
-    name: str | None = row.get("OwnerDisplayName")
-    return name
-
-
-def _threads(site: _Site) -> Iterator[Thread]:
-    for question in site.questions.values():
-        answers = site.answers.pop(question.id, [])
-        opening = _post(site, question, "q", accepted=False)
-        if opening is None:
-            for _ in answers:
-                site.drop("answer_of_dropped_question")
-            continue
-        posts = [opening]
-        for answer in answers:
-            post = _post(site, answer, "a", accepted=answer.id == question.accepted)
-            if post is not None:
-                posts.append(post)
-        yield Thread(
-            id=question.id,
-            source=site.name,
-            title=" ".join(question.title.split()),
-            tags=_listed(site, question.tags),
-            posts=tuple(posts),
-            url=opening.url,
-            license=question.license,
+    def post(row: list[Any], parent: str | None, link: str, accepted: bool) -> Post | None:
+        text = to_markdown(row[4], lambda: reading.note("bodies_as_plain_text"))
+        if not text:
+            reading.drop("empty_body")
+            return None
+        author, created, _ = row[-3:]
+        up, down = votes.get(int(row[1]), (None, None))
+        return Post(
+            id=row[1],
+            parent=parent,
+            author=_profile(author, bucket.part),
+            created=created,
+            text=text,
+            votes=row[3],
+            accepted=accepted,
+            url=f"https://{bucket.part}/{link}/{row[1]}",
+            up=up,
+            down=down,
         )
-    for parent, orphans in site.answers.items():
-        of_dropped = parent in site.dropped_questions
+
+    for question in questions.values():
+        own, accepted = question[1:3]
+        replies = answers.pop(own, ())
+        opening = post(question, None, "q", accepted=False)
+        if opening is None:
+            for _ in replies:
+                reading.drop("answer_of_dropped_question")
+            continue
+        posts = [post(row, own, "a", accepted=row[1] == accepted) for row in replies]
+        title, tags = question[5] or "", _TAG.findall(question[6] or "")
+        yield Thread(
+            id=own,
+            source=bucket.part,
+            title=" ".join(title.split()),
+            tags=_listed(tags, known, reading),
+            posts=(opening, *(each for each in posts if each is not None)),
+            url=opening.url,
+            license=question[-1] or "CC BY-SA",
+        )
+    for parent, orphans in answers.items():
+        of_dropped = parent in lost
         for _ in orphans:
-            site.drop("answer_of_dropped_question" if of_dropped else "answer_question_missing")
+            reading.drop("answer_of_dropped_question" if of_dropped else "answer_question_missing")
 
 
-def _listed(site: _Site, tags: tuple[str, ...]) -> tuple[str, ...]:
-    """The tags that Tags.xml lists; all of them where there is no Tags.xml."""
-    if not site.known_tags:
-        return tags
-    listed = tuple(tag for tag in tags if tag in site.known_tags)
-    for _ in range(len(tags) - len(listed)):
-        site.note("tags_not_listed")
-    return listed
-
-
-def _post(site: _Site, row: _Row, link: str, accepted: bool) -> Post | None:
-    text = to_markdown(row.body, lambda: site.note("bodies_as_plain_text"))
-    if not text:
-        site.drop("empty_body")
+def _profile(author: str | None, site: str) -> str | None:
+    if author is None:
         return None
-    up, down = site.votes.get(row.id, (None, None))
-    return Post(
-        id=row.id,
-        parent=row.parent,
-        author=row.author,
-        created=row.created,
-        text=text,
-        votes=row.score,
-        accepted=accepted,
-        url=f"https://{site.name}/{link}/{row.id}",
-        up=up,
-        down=down,
-    )
+    return f"https://{site}/users/{author[1:]}" if author[0] == "#" else author[1:]
+
+
+def _known_tags(folders: Sequence[Path]) -> set[str]:
+    files = (folder / TAGS for folder in folders)
+    return {tag for file in files if file.exists() for tag in orjson.loads(file.read_bytes())}
+
+
+def _listed(tags: list[str], known: set[str], reading: Reading) -> tuple[str, ...]:
+    """The tags that Tags.xml lists; all of them where there is no Tags.xml."""
+    if not known:
+        return tuple(tags)
+    listed = tuple(tag for tag in tags if tag in known)
+    for _ in range(len(tags) - len(listed)):
+        reading.note("tags_not_listed")
+    return listed

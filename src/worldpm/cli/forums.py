@@ -1,0 +1,163 @@
+"""`worldpm forum`: dumps of a forum -> a folder of threads, a verb for each forum.
+
+worldpm forum reddit RS_2021-06.zst RC_2021-06.zst -o threads --workers 8
+"""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from worldpm.cli.common import (
+    DryRunFlag,
+    ForceFlag,
+    JsonFlag,
+    OutFolder,
+    QuietFlag,
+    SetOption,
+    check_inputs,
+    check_output,
+    print_json,
+    show_bytes,
+    size_bytes,
+)
+from worldpm.cli.show import report_made
+from worldpm.errors import ConfigError
+
+forum_app = typer.Typer(help="Forum dumps -> threads.", no_args_is_help=True)
+
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Processes that work; all processors if not given. No byte changes.",
+    ),
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Do only every N-th task, as one of N machines on a common disk; run it again while "
+        "it says that others are missing, at last without --shard.",
+    ),
+]
+WorkEngineOption = Annotated[
+    Literal["processes", "ray"],
+    typer.Option("--engine", help="Who works: processes of this machine, or Ray (an extra)."),
+]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--memory", metavar="SIZE", help="No more workers than fit into this, as 2GB or 800MB."
+    ),
+]
+
+VERBS = {
+    "stackexchange": "Stack Exchange dumps (SITE.7z, or folders with Posts.xml), a part a site.",
+    "reddit": "Monthly Reddit dumps (RS_* and RC_*, or folders of them), read together.",
+    "quora": "Question and answer rows (JSON lines or CSV, docs/guides/forum.md), read together.",
+    "discourse": "Topic JSON of Discourse (a tar archive, a folder or JSON lines), a part a dump.",
+    "plain": "Any other forum: a thread a line of JSON (see docs/guides/forum.md), a part a file.",
+}
+
+
+def _verb(name: str) -> Callable[..., None]:
+    def verb(
+        dumps: Annotated[list[Path], typer.Argument(help="The dumps.")],
+        out: OutFolder,
+        workers: WorkersOption = None,
+        shard: ShardOption = None,
+        engine: WorkEngineOption = "processes",
+        memory: MemoryOption = None,
+        overrides: SetOption = None,
+        as_json: JsonFlag = False,
+        force: ForceFlag = False,
+        dry_run: DryRunFlag = False,
+        quiet: QuietFlag = False,
+    ) -> None:
+        from worldpm.config import load_settings
+        from worldpm.forum.build import Run, build_threads
+        from worldpm.forum.forums import forum_of
+        from worldpm.forum.planning import plan_threads
+        from worldpm.work import parse_share
+
+        settings = load_settings(forum_of(name).settings, None, overrides or [])
+        share = parse_share(shard) if shard else None
+        check_inputs(dumps)
+        check_output(out, dumps, force=force)
+        plan = plan_threads(
+            name,
+            dumps,
+            settings,
+            workers=workers or len(os.sched_getaffinity(0)),
+            memory_bytes=parse_bytes(memory) if memory else None,
+        )
+        if dry_run:
+            recorded = {"forum": name, **settings.model_dump(mode="json")}
+            _announce(dumps, out, recorded, plan, as_json=as_json)
+            return
+        run = Run(plan.workers, engine, share, quiet)
+        made = build_threads(dumps, out, forum=name, settings=settings, force=force, run=run)
+        report_made(out, made, as_json=as_json)
+
+    return verb
+
+
+for _name, _help in VERBS.items():
+    forum_app.command(_name, help=_help)(_verb(_name))
+
+
+@forum_app.callback()
+def _forum() -> None:
+    pass
+
+
+def parse_bytes(text: str) -> int:
+    """`2GB`, `1.5 GB`, `800MB` or `2000000000` -> bytes, in powers of 1000."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMGT]?)i?B?", text.strip(), re.IGNORECASE)
+    if not match:
+        raise ConfigError(f"--memory {text!r}: write it as 2GB or 800MB")
+    return int(float(match[1]) * 1000 ** " kmgt".index(match[2].lower() or " "))
+
+
+def _announce(
+    dumps: list[Path], out: Path, settings: dict[str, Any], plan: Any, *, as_json: bool
+) -> None:
+    expected = {
+        "text_bytes": plan.text_bytes,
+        "shards": plan.num_shards,
+        "workers": plan.workers,
+        "seconds": round(plan.seconds, 1),
+        "disk_bytes": plan.disk_bytes,
+        "memory_bytes": plan.memory_bytes,
+    }
+    if as_json:
+        read = [str(path) for path in dumps]
+        print_json(
+            {
+                "dry_run": True,
+                "reads": read,
+                "writes": str(out),
+                "settings": settings,
+                "plan": expected,
+            }
+        )
+        return
+    for path in dumps:
+        print(f"would read   {path} ({show_bytes(size_bytes(path))})")
+    print(f"would write  {out}")
+    for name, value in settings.items():
+        print(f"with         {name} = {value}")
+    minutes = plan.seconds / 60
+    time = f"{plan.seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min"
+    print(
+        f"expect       {time} with {plan.workers} workers: {show_bytes(plan.text_bytes)} of text, "
+        f"{plan.num_shards} shards"
+    )
+    disk, memory = show_bytes(plan.disk_bytes), show_bytes(plan.memory_bytes)
+    print(f"             {disk} of disk, {memory} of memory")

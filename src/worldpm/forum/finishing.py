@@ -1,0 +1,41 @@
+"""What the settings that hold for every forum make of a thread, and what is counted of it.
+
+finished(thread, ForumSettings(mask_contacts=True), note)  ->  the thread, contacts masked
+count(thread, counts)                                           adds threads, posts, ...
+"""
+
+from collections import Counter
+from dataclasses import replace
+
+from worldpm.forum.contacts import mask_contacts
+from worldpm.forum.reading import Count, ForumSettings
+from worldpm.records import Thread
+
+
+def finished(thread: Thread, settings: ForumSettings, note: Count) -> Thread:
+    """The thread as the settings want it; `note` hears of each contact that was masked."""
+    if not settings.mask_contacts and settings.authors == "keep":
+        return thread
+    # Contacts in the chain were counted where it is answered.
+    noted = range(thread.num_prompt_posts if thread.num_prompt_posts > 1 else 0, len(thread.posts))
+    title, posts = thread.title, list(thread.posts)
+    if settings.mask_contacts:
+        title = mask_contacts(title, note if 0 in noted else lambda name: None)
+        for place, post in enumerate(posts):
+            hear = note if place in noted else lambda name: None
+            posts[place] = replace(post, text=mask_contacts(post.text, hear))
+    if settings.authors == "drop":
+        posts = [replace(post, author=None) for post in posts]
+    return replace(thread, title=title, posts=tuple(posts))
+
+
+def count(thread: Thread, counts: Counter[str]) -> None:
+    """Add a thread to its source's counts; a post counts once, in the chain of others no more."""
+    answers = thread.answers
+    nested = thread.num_prompt_posts > 1
+    counts["threads"] += 1
+    counts["posts"] += len(answers) + (0 if nested else 1)
+    counts["with_two_answers"] += len(answers) >= 2
+    counts["with_differing_votes"] += len({answer.votes for answer in answers}) > 1
+    if nested:
+        counts["threads_below_an_answer"] += 1

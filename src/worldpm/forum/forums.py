@@ -1,0 +1,198 @@
+"""The forums that are read, and how dumps of each belong together.
+
+    for thread in read_threads("reddit", [Path("RS.zst"), Path("RC.zst")], RedditSettings()): ...
+
+That is the whole stage in one process and one shard, for dumps that are small; `build` does the
+same in many shards, and by many processes.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from worldpm.errors import ConfigError, DataError
+from worldpm.forum import discourse, plain, quora, reddit, stackexchange
+from worldpm.forum.archive import member_bytes
+from worldpm.forum.lines import ENDINGS, dump_name
+from worldpm.forum.reading import Bucket, ForumSettings, Reading
+from worldpm.forum.shards import MAX_SHARDS, Shards, read_shard
+from worldpm.records import Thread
+
+PACKED_RATIO = 6  # JSON under zstd or gzip is about a sixth of its size
+
+
+def _no_check(paths: Sequence[Path], notes: Mapping[str, int]) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Forum:
+    """How the dumps of a forum are read."""
+
+    settings: type[ForumSettings]
+    scatter: Callable[[Path, Any, Reading, Shards], None]
+    join: Callable[[Bucket, Any, Reading], Iterator[Thread]]
+    files: Callable[[Path], list[Path]]
+    """What is read of a path given."""
+    part: Callable[[Path], str] | None = None
+    """What a dump is called; None where the rows of a thread may stand in any of the dumps."""
+    check: Callable[[Sequence[Path], Mapping[str, int]], None] = _no_check
+    """Takes what was noted while all dumps were scattered; raises DataError for what is missing."""
+    read_bytes: Callable[[Path], int] = lambda path: size_bytes(path)
+    """How many bytes reading a dump goes through, as it says itself while it reads."""
+    num_bytes: Callable[[Path], int] = lambda path: packed_bytes(path)
+    """About how much text a file of a dump holds."""
+    kept: float = 1.0
+    """About which share of it goes to the shards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Dumps that are joined together into one part of the artefact."""
+
+    part: str
+    paths: tuple[Path, ...]
+    num_shards: int
+
+
+def _files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+
+
+def size_bytes(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    return sum(each.stat().st_size for each in _files(path))
+
+
+def packed_bytes(path: Path) -> int:
+    """About how many bytes a file or folder of JSON or CSV unpacks to."""
+    files = _files(path)
+    ratios = (PACKED_RATIO if each.suffix.lower() in ENDINGS else 1 for each in files)
+    return sum(each.stat().st_size * ratio for each, ratio in zip(files, ratios, strict=True))
+
+
+def _whole(path: Path) -> list[Path]:
+    return [path]
+
+
+def _site_files(path: Path) -> list[Path]:
+    if path.suffix.lower() == ".7z":
+        return [path]
+    folder = path if path.is_dir() else path.parent
+    others = (folder / name for name in ("Tags.xml", "Votes.xml"))
+    posts = folder / "Posts.xml" if path.is_dir() else path
+    return [posts, *(each for each in others if each.is_file())]
+
+
+def _site_bytes(path: Path) -> int:
+    if path.suffix.lower() == ".7z":
+        sizes = member_bytes(path)
+        return sum(sizes.get(f"{table}.xml", 0) for table in ("Posts", "Votes", "Tags"))
+    return sum(map(size_bytes, _site_files(path)))
+
+
+def _posts_bytes(path: Path) -> int:
+    """The size of Posts.xml, of which memory depends; Votes.xml are counts only."""
+    if path.suffix.lower() == ".7z":
+        return member_bytes(path).get("Posts.xml", 0)
+    return path.stat().st_size if path.name not in ("Tags.xml", "Votes.xml") else 0
+
+
+FORUMS: Mapping[str, Forum] = {
+    "stackexchange": Forum(
+        ForumSettings,
+        stackexchange.scatter,
+        stackexchange.join,
+        _site_files,
+        stackexchange.site_name,
+        read_bytes=_site_bytes,
+        num_bytes=_posts_bytes,
+    ),
+    "reddit": Forum(
+        reddit.RedditSettings,
+        reddit.scatter,
+        reddit.join,
+        reddit.dump_files,
+        check=reddit.check_dumps,
+        kept=1 / 3,
+    ),
+    "quora": Forum(quora.QuoraSettings, quora.scatter, quora.join, _whole),
+    "discourse": Forum(
+        discourse.DiscourseSettings, discourse.scatter, discourse.join, _whole, dump_name
+    ),
+    "plain": Forum(plain.PlainSettings, plain.scatter, plain.join, _whole, dump_name),
+}
+
+
+def forum_of(name: str) -> Forum:
+    """The forum of that name; ConfigError lists those there are."""
+    if name not in FORUMS:
+        raise ConfigError(f"forum {name!r} is unknown; choose from {', '.join(sorted(FORUMS))}")
+    return FORUMS[name]
+
+
+def group_dumps(name: str, paths: Sequence[Path], settings: ForumSettings) -> list[Group]:
+    """The dumps by the part that they make, in an order that is not that of `paths`.
+
+    Raises DataError for what is given twice.
+    """
+    forum = forum_of(name)
+    parts: dict[str, list[Path]] = {}
+    if forum.part is None:
+        files = {file.resolve(): file for path in paths for file in forum.files(path)}
+        parts[name] = sorted(files.values(), key=lambda file: (file.name, str(file)))
+    else:
+        for path in sorted(paths, key=lambda path: (path.name, str(path))):
+            parts.setdefault(forum.part(path), []).append(path)
+    for part, found in parts.items():
+        tables = [_table(name, path) for path in found]
+        if forum.part is not None and len(set(tables)) < len(tables):
+            raise DataError(f"{found[-1]}: {part} is given twice; give each dump once")
+    return [
+        Group(part, tuple(parts[part]), _num_shards(forum, parts[part], settings))
+        for part in sorted(parts)
+    ]
+
+
+def _table(name: str, path: Path) -> str:
+    """What of a part a dump holds: all of it, or one table of the largest site."""
+    if name != "stackexchange" or stackexchange.holds_posts(path):
+        return "all"
+    return path.name.lower()
+
+
+def _num_shards(forum: Forum, paths: Sequence[Path], settings: ForumSettings) -> int:
+    """A function of the dumps and the settings alone."""
+    files = [file for path in paths for file in forum.files(path) if file.exists()]
+    size = sum(map(forum.num_bytes, files)) * forum.kept
+    return min(MAX_SHARDS, 1 + int(size / settings.shard_bytes))
+
+
+def read_threads(
+    name: str,
+    paths: Sequence[Path],
+    settings: ForumSettings | None = None,
+    reading: Reading = Reading(),
+) -> Iterator[Thread]:
+    """Yield the threads of dumps, as `build.build_threads` writes them."""
+    forum = forum_of(name)
+    settings = settings or forum.settings()
+    for group in group_dumps(name, paths, settings):
+        notes: Counter[str] = Counter()
+
+        def note(what: str, notes: Counter[str] = notes) -> None:
+            notes[what] += 1
+            reading.note(what)
+
+        with TemporaryDirectory() as scratch:
+            folders = [Path(scratch) / str(number) for number in range(len(group.paths))]
+            for folder, path in zip(folders, group.paths, strict=True):
+                with Shards(folder, group.num_shards) as shards:
+                    forum.scatter(path, settings, Reading(reading.drop, note), shards)
+            forum.check(group.paths, notes)
+            for number in range(group.num_shards):
+                bucket = Bucket(group.part, read_shard(folders, number), folders)
+                yield from forum.join(bucket, settings, reading)
