@@ -36,6 +36,7 @@ from worldpm.cli.common import (
 )
 from worldpm.cli.gating import check_gate, load_gated
 from worldpm.cli.planning import announce_plan, follow, scratch_of
+from worldpm.cli.sharing import join, share_of_process
 from worldpm.errors import ConfigError, DataError
 from worldpm.model.memory import parse_bytes
 from worldpm.records import Comparison, Score
@@ -108,6 +109,8 @@ def score(
     inputs = [] if source == STDIN else [Path(source)]
     check_inputs(inputs)
     check_gate(dtype, engine, gate)
+    share = share_of_process(out, source)
+    quiet = quiet or not share.first
     limit = None if memory is None else parse_bytes(memory)
     if gate is not None and limit is not None:
         raise ConfigError("--gate needs all of the model in memory; leave --memory out")
@@ -131,7 +134,7 @@ def score(
     if gate is None:
         scorer = load(
             model, dtype=dtype, engine=engine, threads=threads, truncate=truncate, memory=limit,
-            scratch=scratch_of(scratch, out, anew=force and not resume),
+            scratch=scratch_of(scratch, out and share.path(out), anew=force and not resume),
         )  # fmt: skip
     else:
         scorer = load_gated(model, gate, threads=threads, truncate=truncate, quiet=quiet)
@@ -149,13 +152,14 @@ def score(
         "engine": engine_used.name, "dtype": engine_used.dtype,
     }  # fmt: skip
     output: AbstractContextManager[tuple[IO[bytes] | None, list[bytes]]] = nullcontext((None, []))
-    if out is not None:
-        output = resumable_file(out, identity, resume=resume, force=force)
+    finished = out is not None and resume and share.has_finished(out)
+    if out is not None and not finished:
+        output = resumable_file(share.path(out), identity, resume=resume, force=force)
     with output as (file, kept):
         if kept:
             say(f"{out}: goes on after {len(kept):,} rows", quiet=quiet)
-        requests = _after(_requests(source), kept)
-        left = None if total is None else total - len(kept)
+        requests = iter(()) if finished else _after(share.rows(_requests(source)), kept)
+        left = None if total is None else share.count(total) - len(kept)
         for result in _score_rows(scorer, requests, left, trace=trace, quiet=quiet or streamed):
             sizes = result["num_tokens"]
             sizes = sizes if isinstance(sizes, list) else [sizes]
@@ -167,9 +171,11 @@ def score(
                 results.append(result)
             else:
                 print(_line(result).decode(), end="", flush=True)
+    if out is not None:
+        join(out, share)
     seconds = time.monotonic() - started
     counts = {"rows": rows, "replies": replies, "tokens": tokens, "seconds": seconds}
-    if as_json:
+    if as_json and share.first:
         place = {"results": results} if out is None else {"output": str(out)}
         print_json({"model": scorer.name, "kept_rows": len(kept), **counts, **place})
     say(

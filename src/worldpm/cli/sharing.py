@@ -1,0 +1,97 @@
+"""`score` in several processes, a GPU each: torchrun starts them, each scores every n-th row.
+
+    torchrun --nproc-per-node 8 -m worldpm score rows.jsonl -o scores.jsonl
+
+Process r of n scores rows r, r + n, r + 2n, ... into a file of its own beside the output; when all
+are done, the first one lays them together in the order of the input. After a failure the same
+command with --resume goes on: a process whose rows are all there has nothing to do.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from worldpm.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Process `rank` of `world`; alone it is 0 of 1."""
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process speaks for all."""
+        return self.rank == 0
+
+    def rows(self, all_rows: Iterator[T]) -> Iterator[T]:
+        """The rows that are this process's."""
+        return islice(all_rows, self.rank, None, self.world)
+
+    def count(self, total: int) -> int:
+        """How many of `total` rows are this process's."""
+        return len(range(self.rank, total, self.world))
+
+    def path(self, out: Path) -> Path:
+        """Where this process writes: `out` itself when it is alone."""
+        return out if self.world == 1 else _part(out, self.rank, self.world)
+
+    def has_finished(self, out: Path) -> bool:
+        """Whether this one of several processes wrote all its rows before another one failed."""
+        return self.world > 1 and self.path(out).exists()
+
+
+def share_of_process(out: Path | None, source: str) -> Share:
+    """This process's share, by the variables that torchrun sets.
+
+    Raises ConfigError where several processes cannot share a job: without an output file, or from
+    standard input, which only one of them can read.
+    """
+    share = Share(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
+    if share.world > 1 and (out is None or source == "-"):
+        raise ConfigError("several processes need a file to read and one to write: FILE -o OUT")
+    return share
+
+
+def join(out: Path, share: Share) -> None:
+    """Wait until every process has written its rows, then lay them together as `out`."""
+    if share.world == 1:
+        return
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo")
+    try:
+        dist.barrier()
+        if share.first:
+            _interleave(out, share.world)
+        dist.barrier()
+    finally:
+        dist.destroy_process_group()
+
+
+def _part(out: Path, rank: int, world: int) -> Path:
+    return out.with_name(f".{out.name}.{rank}-of-{world}")
+
+
+def _interleave(out: Path, world: int) -> None:
+    parts = [_part(out, rank, world) for rank in range(world)]
+    whole = out.with_name(f".{out.name}.joining")
+    with ExitStack() as stack:
+        files = [stack.enter_context(part.open("rb")) for part in parts]
+        target = stack.enter_context(whole.open("wb"))
+        # Row i is line i // world of part i % world: round and round until a part ends.
+        while line := files[0].readline():
+            target.write(line)
+            for file in files[1:]:
+                target.write(file.readline())
+    whole.replace(out)
+    for part in parts:
+        part.unlink()

@@ -1,0 +1,89 @@
+"""score in several processes: the rows of one, in the order of the input, also after a failure."""
+
+import os
+import subprocess
+import sys
+
+import orjson
+import pytest
+
+from worldpm.cli.sharing import Share, share_of_process
+from worldpm.errors import ConfigError
+
+BAD = {"id": "bad", "prompt": "x" * 5000, "replies": ["y"]}
+
+
+def rows(count):
+    return [
+        {"id": i, "prompt": f"p{i % 7}", "replies": ["r" * (i % 11), "q"]} for i in range(count)
+    ]
+
+
+def write(path, items):
+    path.write_bytes(b"\n".join(map(orjson.dumps, items)))
+    return path
+
+
+def torchrun(processes, *args):
+    """Run `worldpm ARGS` in so many processes; (exit code, stderr)."""
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone",
+        "--nproc-per-node", str(processes), "-m", "worldpm", *map(str, args),
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=200, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+def test_two_processes_write_what_one_does(worldpm, tmp_path, model):
+    """Every row once, in the order of the input, its score within what torch's batches do."""
+    source, out = write(tmp_path / "rows.jsonl", rows(20)), tmp_path / "out.jsonl"
+    wanted = worldpm("score", source, "--model", model, "-q").rows
+    code, err = torchrun(2, "score", source, "--model", model, "-o", out)
+    assert code == 0, err
+    found = [orjson.loads(line) for line in out.read_bytes().splitlines()]
+    assert [row["id"] for row in found] == list(range(20))
+    for row, other in zip(found, wanted, strict=True):
+        assert row["scores"] == pytest.approx(other["scores"], abs=1e-5)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".out")] == []
+
+
+def test_a_failed_share_goes_on(tmp_path, model):
+    """One process meets a bad row: nothing appears; with --resume only its rows are scored."""
+    broken = write(tmp_path / "broken.jsonl", [*rows(11), BAD])
+    out = tmp_path / "out.jsonl"
+    code, err = torchrun(2, "score", broken, "--model", model, "-o", out)
+    assert (code != 0, out.exists()) == (True, False)
+    assert "broken.jsonl:12" in err
+    part = tmp_path / ".out.jsonl.0-of-2"
+    if not part.exists():  # it was stopped before its end: what it has is kept all the same
+        part = tmp_path / "..out.jsonl.0-of-2.unfinished"
+    kept = part.read_bytes()
+    mended = write(tmp_path / "mended.jsonl", rows(12))
+    code, err = torchrun(2, "score", mended, "--model", model, "-o", out, "--resume")
+    assert code == 0, err
+    lines = out.read_bytes().splitlines(True)
+    assert [orjson.loads(line)["id"] for line in lines] == list(range(12))
+    assert b"".join(lines[::2]).startswith(kept)
+
+
+def test_shares():
+    """Every row is exactly one process's; alone a process has them all and writes the output."""
+    whole = list(range(11))
+    parts = [Share(rank, 4) for rank in range(4)]
+    assert sorted(row for part in parts for row in part.rows(iter(whole))) == whole
+    assert [part.count(11) for part in parts] == [3, 3, 3, 2]
+    assert list(Share().rows(iter(whole))) == whole
+
+
+def test_what_cannot_be_shared(monkeypatch, tmp_path):
+    """Several processes need a file to read and one to write."""
+    assert share_of_process(None, "-") == Share()
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert share_of_process(tmp_path, "rows.jsonl") == Share(1, 2)
+    for out, source in ((None, "rows.jsonl"), (tmp_path, "-")):
+        with pytest.raises(ConfigError, match="FILE -o OUT"):
+            share_of_process(out, source)
