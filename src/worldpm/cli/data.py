@@ -19,7 +19,9 @@ from worldpm.cli.common import (
     check_inputs,
     check_output,
 )
+from worldpm.cli.filtering import FilterOption, load_filter
 from worldpm.cli.show import report_made
+
 
 def pairs(
     threads: Annotated[list[Path], typer.Argument(help="Folders that `worldpm forum` made.")],
@@ -31,6 +33,7 @@ def pairs(
         list[str] | None,
         typer.Option(metavar="SITE", help="A site that goes to test as a whole; repeat it."),
     ] = None,
+    filter_with: FilterOption = None,
     overrides: SetOption = None,
     as_json: JsonFlag = False,
     force: ForceFlag = False,
@@ -39,7 +42,9 @@ def pairs(
 ) -> None:
     """Threads -> comparisons: answers as replies, votes as edges, split by a hash.
 
-    Settings for --set: min_margin, seed, split.validation, split.test, split.seed.
+    Settings for --set, all in docs/reference/data.md with what the paper found about each:
+    pairs_per_thread, min_margin, max_margin, accepted_bonus, certainty, exposure.rule,
+    topics.power, filter.low, filter.high, seed, split.validation, split.test, split.seed.
     """
     from worldpm.config import load_settings
     from worldpm.pairs.sample import PairSettings
@@ -57,4 +62,6 @@ def pairs(
         return
     from worldpm.pairs.build import build_pairs
 
-    report_made(out, build_pairs(threads, out, settings, force=force, quiet=quiet), as_json=as_json)
+    chosen = None if filter_with is None else (filter_with, load_filter(filter_with))
+    made = build_pairs(threads, out, settings, filter_with=chosen, force=force, quiet=quiet)
+    report_made(out, made, as_json=as_json)
