@@ -25,7 +25,7 @@ def write_llmbar(folder: Path) -> Path:
 
 
 def write_rewardbench(folder: Path, rows: int = 4) -> Path:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     places = [("donotanswer", "Safety"), ("mt-bench-easy", "Chat"), ("hep-go", "Reasoning"),
               ("llmbar-natural", "Chat Hard")]  # fmt: skip
     with (folder / "rewardbench_2k.jsonl").open("w") as file:

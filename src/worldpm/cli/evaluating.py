@@ -4,11 +4,13 @@
     worldpm eval data/hh-rlhf -o out                             the test part of an artefact
 
 OUT/NAME.json holds the evaluation, OUT/NAME.scores.jsonl every score, OUT/evaluation.* the picture
-(where matplotlib is installed), OUT/manifest.json how it was made.
+(where matplotlib is installed), OUT/figures.json what `--protocol` and `--against` made of it,
+OUT/manifest.json how it was made. Without -o nothing is kept.
 """
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -20,7 +22,6 @@ from worldpm.cli.common import (
     ForceFlag,
     JsonFlag,
     ModelOption,
-    OutFolder,
     QuietFlag,
     announce,
     check_output,
@@ -34,6 +35,7 @@ from worldpm.errors import ConfigError, DataError, WorldPMError
 from worldpm.records import Comparison
 
 if TYPE_CHECKING:
+    from worldpm.evals.published import Published
     from worldpm.score import Scorer
 
 
@@ -50,11 +52,22 @@ def evaluate(
         typer.Argument(metavar="[SUITE|PATH]...", help="Suites, or comparisons of your own."),
     ] = None,
     *,
-    out: OutFolder,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The folder to make; without it nothing is kept."),
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Where the suites' folders are; all found there by default.")
     ] = None,
     part: Annotated[str, typer.Option(help="The part of an artefact to evaluate on.")] = "test",
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(help="Figures as in the paper (worldpm) or as each benchmark's (official)."),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="Published figures to set beside, such as paper:WorldPM-72B-HelpSteer2."),
+    ] = None,
     model: ModelOption = None,
     dtype: DtypeOption = "auto",
     as_json: JsonFlag = False,
@@ -65,27 +78,74 @@ def evaluate(
     """Accuracy and Bradley-Terry loss with 95 % intervals, beside length, style and chance."""
     chosen = _choose(suites or [], data)
     paths = [each.path for each in chosen.values()]
-    check_output(out, paths, force=force)
+    protocols = _protocols(protocol or [], against or [], chosen)
+    if out is not None:
+        check_output(out, paths, force=force)
     if dry_run:
-        values = {"suites": list(chosen), "part": part, "model": model or "the embedded default"}
-        announce(paths, out, values, as_json=as_json)
+        values = {"suites": list(chosen), "part": part, "model": model or "the embedded default",
+                  "protocols": list(protocols)}  # fmt: skip
+        announce(paths, out or Path("nothing"), values, as_json=as_json)
         return
     sets = {name: _read(each, part) for name, each in chosen.items()}
+    import orjson
+
+    from worldpm.evals.standing import standing
     from worldpm.score import load
+    from worldpm.store import write_atomic
 
     scorer = load(model, dtype=dtype)
-    evaluations = []
-    with new_folder(out) as folder:
+    evaluations, scored = [], {}
+    with new_folder(out) if out is not None else nullcontext() as folder:
         for name, comparisons in sets.items():
-            evaluations.append(_evaluate(folder, name, comparisons, scorer, quiet=quiet))
-        _draw(evaluations, folder, quiet=quiet)
-        _write_manifest(folder, paths, evaluations, {"part": part, "dtype": dtype}, scorer)
+            result, scores = _evaluate(folder, name, comparisons, scorer, quiet=quiet)
+            evaluations.append(result)
+            if chosen[name].suite is not None:
+                scored[name] = (comparisons, scores)
+        figures = [standing(name, scored, published) for name, published in protocols.items()]
+        if folder is not None:
+            _draw(evaluations, folder, quiet=quiet)
+            if figures:
+                write_atomic(
+                    folder / "figures.json", orjson.dumps(figures, option=orjson.OPT_INDENT_2)
+                )
+            settings = {"part": part, "dtype": dtype, "protocols": list(protocols)}
+            _write_manifest(folder, paths, evaluations, settings, scorer)
     if as_json:
-        print_json({"output": str(out), "model": scorer.name, "evaluations": evaluations})
+        print_json({"output": None if out is None else str(out), "model": scorer.name,
+                    "evaluations": evaluations, "figures": figures})  # fmt: skip
         return
+    from worldpm.report.standing import figures_table, unmatched_lines
     from worldpm.report.tables import evaluation_table
 
     stdout().print(evaluation_table(evaluations))
+    for each in figures:
+        stdout().print(figures_table(each))
+        for line in unmatched_lines(each):
+            say(line, quiet=quiet)
+
+
+def _protocols(
+    names: Sequence[str], against: Sequence[str], chosen: "dict[str, _Set]"
+) -> "dict[str, list[Published]]":
+    """The protocols to use, each with what was published by it; errors before a model is loaded.
+
+    Published figures bring their own protocols where none was named.
+    """
+    from worldpm.evals.protocols import protocol
+    from worldpm.evals.published import find
+
+    published = [find(name) for name in against]
+    wanted = list(names) or [row.protocol for each in published for row in each.rows]
+    suites = {each.suite for each in chosen.values()}
+    found = {}
+    for name in dict.fromkeys(wanted):
+        if not suites & set(protocol(name).suites):
+            raise ConfigError(
+                f"protocol {name!r} has no figures of {', '.join(chosen)}; "
+                f"it is about {', '.join(protocol(name).suites)}"
+            )
+        found[name] = [each for each in published if any(r.protocol == name for r in each.rows)]
+    return found
 
 
 def _choose(names: Sequence[str], data: Path | None) -> dict[str, _Set]:
@@ -167,8 +227,8 @@ def _read(chosen: _Set, part: str) -> list[Comparison]:
 
 
 def _evaluate(
-    folder: Path, name: str, comparisons: list[Comparison], scorer: "Scorer", *, quiet: bool
-) -> dict[str, Any]:
+    folder: Path | None, name: str, comparisons: list[Comparison], scorer: "Scorer", *, quiet: bool
+) -> tuple[dict[str, Any], list[list[float]]]:
     import orjson
 
     from worldpm.evals.run import evaluate, to_json
@@ -178,13 +238,15 @@ def _evaluate(
     scores = list(with_progress(stream, name, len(comparisons), quiet=quiet))
     values = [[each.value for each in reply_scores] for reply_scores in scores]
     result = {**to_json(evaluate(comparisons, lambda _: values, suite=name)), "model": scorer.name}
-    with (folder / f"{name}.scores.jsonl").open("wb") as file:
-        for comparison, own, each in zip(comparisons, values, scores, strict=True):
-            row = {"id": comparison.id, "scores": own, "num_tokens": [s.num_tokens for s in each]}
-            file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
-    write_atomic(folder / f"{name}.json", orjson.dumps(result, option=orjson.OPT_INDENT_2))
+    if folder is not None:
+        with (folder / f"{name}.scores.jsonl").open("wb") as file:
+            for comparison, own, each in zip(comparisons, values, scores, strict=True):
+                tokens = [score.num_tokens for score in each]
+                row = {"id": comparison.id, "scores": own, "num_tokens": tokens}
+                file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+        write_atomic(folder / f"{name}.json", orjson.dumps(result, option=orjson.OPT_INDENT_2))
     say(f"{name}: {len(comparisons):,} comparisons scored", quiet=quiet)
-    return result
+    return result, values
 
 
 def _draw(evaluations: Sequence[dict[str, Any]], folder: Path, *, quiet: bool) -> None:
