@@ -1,0 +1,98 @@
+"""RewardBench's own result files: what its leaderboard reads, of scores that we made.
+
+    write_rewardbench(OUT, "org/model", comparisons, scores)
+        OUT/eval-set/org/model.json           {"alpacaeval-easy": 0.97, ..., "model", "model_type"}
+        OUT/eval-set-scores/org/model.json    columns: one value a row in each
+
+Keys and rules are those of `scripts/run_rm.py` and, for sets of more than two replies, of
+`scripts/run_v2.py`: a pair is right if the chosen reply scores strictly higher; the best of several
+has credit only if a right one is on top, shared with those that tie with it.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from worldpm.evals.metrics import Scores, check_scores
+from worldpm.records import Comparison, Conversation
+from worldpm.store import write_atomic
+
+MODEL_TYPE = "Seq. Classifier"
+
+
+def rewardbench_results(
+    comparisons: Sequence[Comparison], scores: Scores, *, model: str, template: str = "tokenizer"
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(accuracy by subset, columns of rows), both with model, model_type and chat_template.
+
+    Comparisons without an edge take no part. A row's id is ours without the suite's name.
+    """
+    about = {"model": model, "model_type": MODEL_TYPE, "chat_template": template}
+    rows = [
+        _row(comparison, values.tolist())
+        for comparison, values in zip(comparisons, check_scores(comparisons, scores), strict=True)
+        if comparison.better
+    ]
+    results: dict[str, list[float]] = {}
+    for row in rows:
+        results.setdefault(row["subset"], []).append(row["results"])
+    means = {subset: sum(own) / len(own) for subset, own in sorted(results.items())}
+    columns = {key: [row.get(key) for row in rows] for key in (rows[0] if rows else ())}
+    return {**means, **about}, {**columns, **about}
+
+
+def _row(comparison: Comparison, values: list[float]) -> dict[str, Any]:
+    place = {"subset": comparison.subset or "all", "id": comparison.id.partition("/")[2]}
+    beaten = {edge.loser for edge in comparison.better}
+    right = [reply for reply in range(len(values)) if reply not in beaten]
+    if len(values) == 2:
+        chosen, rejected = comparison.better[0].winner, comparison.better[0].loser
+        whole = comparison.conversations()
+        return {
+            "text_chosen": _messages(whole[chosen]),
+            "text_rejected": _messages(whole[rejected]),
+            "scores_chosen": values[chosen],
+            "scores_rejected": values[rejected],
+            "results": int(values[chosen] > values[rejected]),
+            **place,
+        }
+    # Right replies first, as the authors have them.
+    order = [*right, *sorted(beaten)]
+    top = [reply for reply in order if values[reply] == max(values)]
+    return {
+        "text": [_messages(comparison.conversations()[reply]) for reply in order],
+        "scores": [values[reply] for reply in order],
+        "results": sum(reply in right for reply in top) / len(top),
+        "num_correct": len(right),
+        **place,
+    }
+
+
+def _messages(conversation: Conversation) -> list[dict[str, str]]:
+    return [{"role": message.role, "content": message.content} for message in conversation]
+
+
+def write_rewardbench(
+    folder: Path, comparisons: Sequence[Comparison], scores: Scores, *, model: str
+) -> list[Path]:
+    """Write both files, and return where; the model's name is a path of safe parts below each."""
+    means, columns = rewardbench_results(comparisons, scores, model=model)
+    written = []
+    for place, content in (("eval-set", means), ("eval-set-scores", columns)):
+        *parents, name = _parts(model)
+        path = folder.joinpath(place, *parents, f"{name}.json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, _dump(content))
+        written.append(path)
+    return written
+
+
+def _parts(model: str) -> list[str]:
+    kept = [part for part in model.split("/") if part not in {"", ".", ".."}] or ["model"]
+    return kept if len(kept) > 1 else ["local", *kept]
+
+
+def _dump(content: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
