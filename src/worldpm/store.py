@@ -37,6 +37,8 @@ from worldpm.schema import READERS, REQUIRED, SCHEMAS, to_table
 
 FORMAT = "worldpm/1"
 ROWS_PER_GROUP = 1000
+# What pyarrow raises for a damaged file; a name or text with a changed byte is no UTF-8.
+UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
 MANIFEST = "manifest.json"
 # What the bytes of an artefact depend on.
 _PACKAGES = ("worldpm", "pyarrow", "lxml", "py7zr", "backports.zstd", "orjson", "html-to-markdown")
@@ -313,7 +315,7 @@ def read_parquet(path: Path, record_type: type[Comparison] | type[Thread]) -> It
                             f"{path}:{number}: not a row of ours ({error}); was it edited by hand?"
                         ) from None
                     yield record
-    except (pa.ArrowException, OSError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
 
 
@@ -321,7 +323,7 @@ def is_own_parquet(path: Path, record_type: type[Comparison] | type[Thread]) -> 
     """Whether a Parquet file has the columns of our own records of that type."""
     try:
         names = pq.read_schema(path).names
-    except (pa.ArrowException, OSError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
     return set(names) >= REQUIRED[record_type]
 
@@ -335,7 +337,7 @@ def read_parquet_rows(path: Path) -> Iterator[tuple[int, Any]]:
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row
-    except (pa.ArrowException, OSError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
 
 

@@ -79,9 +79,23 @@ def test_tab_separated_lines_are_split_and_nothing_else(tmp_path):
 
 def test_fields_are_checked():
     """Text must be text, numbers numbers (True is none)."""
-    row = {"t": "x", "n": 2, "b": True}
+    row = {"t": "x", "n": 2, "b": True, "nan": float("nan"), "inf": float("inf")}
     assert files.text(row, "t", "W") == "x"
     assert files.number(row, "n", "W") == 2.0
-    for call, key in ((files.text, "n"), (files.text, "none"), (files.number, "b")):
+    for call, key in (
+        (files.text, "n"),
+        (files.text, "none"),
+        (files.number, "b"),
+        *((files.number, key) for key in ("nan", "inf")),
+    ):
         with pytest.raises(DataError, match=f"^W: {key} must be"):
             call(row, key, "W")
+    lists = {"l": [1], "none": None, "n": 3}
+    assert [files.optional_list(lists, key, "W") for key in ("l", "none", "absent")] == [
+        [1],
+        [],
+        [],
+    ]
+    assert files.optional_text({"t": "x", "none": None}, "none", "W") is None
+    with pytest.raises(DataError, match=r"^W: n must be a list, not int"):
+        files.optional_list(lists, "n", "W")

@@ -126,7 +126,10 @@ def test_oasst_deeper_in_the_tree(tmp_path):
         ({"message_id": "m0", "text": "flat"}, "is this a file of trees"),
         (tree(node("m1", "system", "x")), "role must be prompter or assistant"),
         ({"message_tree_id": 1, "prompt": {}}, "message_tree_id must be text"),
-        (tree() | {"prompt": {"role": "prompter", "text": "x", "replies": 3}}, "list of messages"),
+        (
+            tree() | {"prompt": {"role": "prompter", "text": "x", "replies": [3]}},
+            "list of messages",
+        ),
     ],
 )
 def test_other_trees_are_errors(tmp_path, row, message):

@@ -165,7 +165,7 @@ def test_fields_of_another_kind_are_errors(tmp_path, name, row, message):
         read(name, tmp_path / "a.jsonl")
 
 
-@pytest.mark.parametrize("value", ["high", [1]])
+@pytest.mark.parametrize("value", ["high", [1], "nan", "inf", "9" * 400])
 def test_a_rating_that_is_no_number_is_an_error(tmp_path, value):
     """Ratings of aspects are numbers as text, or N/A."""
     bad = completion("m", "a", 1.0, honesty=value)

@@ -10,14 +10,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from worldpm.errors import DataError
 from worldpm.records import Comparison, Thread
 from worldpm.report.corpus import of_each_reply
 from worldpm.schema import READERS
-from worldpm.store import MANIFEST, file_sha256, part_files, read_manifest
+from worldpm.store import MANIFEST, UNREADABLE, file_sha256, part_files, read_manifest
 
 LEDGER_COLUMNS = frozenset({"source", "id", "reason"})
 
@@ -111,7 +110,7 @@ def ledger_files(folder: Path) -> list[Path]:
     for path in sorted(folder.rglob("*.parquet")):
         try:
             names = set(pq.read_schema(path).names)
-        except (pa.ArrowException, OSError) as error:
+        except UNREADABLE as error:
             raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
         if names >= LEDGER_COLUMNS:
             files.append(path)
@@ -206,7 +205,7 @@ def _rows(path: Path, columns: list[str] | None) -> Iterator[dict[str, Any]]:
                 rows = file.read_row_group(group, columns=columns).to_pylist()
                 for number, row in enumerate(rows):
                     yield {**row, "_place": (group, number)}
-    except (pa.ArrowException, OSError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
 
 
@@ -217,5 +216,5 @@ def _record(path: Path, kind: type[Comparison] | type[Thread], row: Mapping[str,
         with pq.ParquetFile(path) as file:
             whole = file.read_row_group(group).slice(number, 1).to_pylist()[0]
         return READERS[kind](whole)
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+    except (*UNREADABLE, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: row {number + 1} of group {group}: {error}") from None

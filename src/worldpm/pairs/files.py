@@ -5,6 +5,7 @@
 Numbers count from 1. Errors are DataError with the file and row.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -98,11 +99,21 @@ def optional_text(row: Mapping[str, Any], key: str, where: str) -> str | None:
     return None if row.get(key) is None else text(row, key, where)
 
 
+def optional_list(row: Mapping[str, Any], key: str, where: str) -> list[Any]:
+    """The list at `key`, empty where there is none; DataError if it is something else."""
+    value = row.get(key)
+    if value is not None and not isinstance(value, list):
+        raise DataError(f"{where}: {key} must be a list, not {type(value).__name__}")
+    return value or []
+
+
 def number(row: Mapping[str, Any], key: str, where: str) -> float:
     """The number at `key`; DataError if it is missing or something else."""
     value = row.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise DataError(f"{where}: {key} must be a number, not {type(value).__name__}")
+    if not math.isfinite(value):  # Parquet may hold them, JSON not
+        raise DataError(f"{where}: {key} must be a number, not {value}")
     return float(value)
 
 

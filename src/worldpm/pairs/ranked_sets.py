@@ -57,8 +57,9 @@ def read_qa_feedback(path: Path, drop: Drop) -> Iterator[Comparison]:
 def _passages(row: Mapping[str, Any], where: str) -> str:
     """The passages, one a paragraph under its title; each comes as [title, sentence, ...]."""
     texts = []
-    for passage in row.get("passages") or []:
-        if not isinstance(passage, list) or not all(isinstance(part, str) for part in passage):
+    for passage in files.optional_list(row, "passages", where):
+        texts_only = isinstance(passage, list) and all(isinstance(part, str) for part in passage)
+        if not texts_only or not passage:
             raise DataError(f"{where}: a passage must be a list of texts")
         title, *sentences = passage
         text = " ".join(sentence.strip() for sentence in sentences)
@@ -121,7 +122,7 @@ def read_oasst_zh(path: Path, drop: Drop) -> Iterator[Comparison]:
             drop("only_one_answer")
             continue
         turns: list[Message] = []
-        for turn in row.get("history") or []:
+        for turn in files.optional_list(row, "history", where):
             if not isinstance(turn, list) or [type(text) for text in turn] != [str, str]:
                 raise DataError(f"{where}: history must hold pairs of texts")
             turns += [Message("user", turn[0]), Message("assistant", turn[1])]
@@ -208,7 +209,7 @@ def _oasst_message(node: Mapping[str, Any], where: str) -> Message:
 
 
 def _oasst_replies(node: Mapping[str, Any], where: str) -> list[Mapping[str, Any]]:
-    replies = node.get("replies") or []
-    if not isinstance(replies, list) or not all(isinstance(each, Mapping) for each in replies):
+    replies = files.optional_list(node, "replies", where)
+    if not all(isinstance(each, Mapping) for each in replies):
         raise DataError(f"{where}: replies must be a list of messages")
     return replies

@@ -181,7 +181,10 @@ def _ultrafeedback_ratings(
             try:
                 found[aspect] = float(value)
             except (TypeError, ValueError):
+                found[aspect] = math.nan
+            if not math.isfinite(found[aspect]):
+                shown = repr(value)[:40]
                 raise DataError(
-                    f"{where}: annotations.{aspect}.Rating must be a number or N/A, not {value!r}"
-                ) from None
+                    f"{where}: annotations.{aspect}.Rating must be a number or N/A, not {shown}"
+                )
     return found

@@ -13,13 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from worldpm.errors import DataError
 from worldpm.records import Comparison, Conversation, Thread
 from worldpm.schema import READERS
-from worldpm.store import part_files, read_manifest
+from worldpm.store import UNREADABLE, part_files, read_manifest
 
 SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 # How many times as long the longer reply of an edge is: at least this much.
@@ -121,7 +120,7 @@ def sampled(
         for path in part_files(folder, part):
             try:
                 metadata = pq.read_metadata(path)
-            except (pa.ArrowException, OSError) as error:
+            except UNREADABLE as error:
                 raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
             for number in range(metadata.num_row_groups):
                 groups.append((path, number, metadata.row_group(number).num_rows))
@@ -132,7 +131,7 @@ def sampled(
         try:
             rows = pq.ParquetFile(path).read_row_group(number).to_pylist()
             yield from map(READERS[record_type], rows)
-        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        except (*UNREADABLE, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}: row group {number} cannot be read: {error}") from None
 
 
