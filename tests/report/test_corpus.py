@@ -95,6 +95,23 @@ def test_votes_and_times_of_each_reply():
     assert of_each_reply(comparison(posts=[None, 3])) == [{}, {}]
 
 
+@pytest.mark.parametrize("odd", [None, 3, "x", [], {}, [{}], {"a": 1}, True, -5, 1e300])
+def test_meta_of_any_kind(odd):
+    """What others put into meta is counted where it can be, and never stops the counting."""
+    each = {"votes": odd, "created": odd}
+    corpus = summarise(
+        [
+            comparison(posts=[each, {**each, "created": {}}], created=odd, license=odd, url=odd),
+            comparison("2", replies=odd, posts=odd),
+            comparison("3", posts=[{"created": odd}, {"created": [odd]}]),
+            comparison("4", edges=((0, 1, float("nan")), (0, 1, float("inf")))),
+        ]
+    )
+    assert corpus.num("edges") == 5
+    assert corpus.margins == {}
+    assert quantiles(corpus.lengths) == [1, 1, 1, 4, 4]
+
+
 def test_nothing_is_nothing():
     """An empty set has no shares, no quantiles and no bias; it divides by nothing."""
     corpus = summarise([])

@@ -93,7 +93,8 @@ def _of_comparison(
                 path, source, str(reply["id"]),
                 f"is reply {index} of comparison {comparison.id} of {part}{votes}: {end}",
             )  # fmt: skip
-    for post in comparison.meta.get("prompt_posts") or []:
+    above = comparison.meta.get("prompt_posts")
+    for post in above if isinstance(above, list) else []:
         if isinstance(post, Mapping) and _is(wanted, source, post.get("id")):
             yield _finding(
                 path, source, str(post["id"]),

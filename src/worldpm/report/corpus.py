@@ -6,6 +6,7 @@ Distributions are counters, so that memory is bounded by the number of different
 the size of the set. Of a large set a sample is read: row groups at even distances over all files.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,14 +72,14 @@ def summarise(comparisons: Iterable[Comparison]) -> Corpus:
                 found.votes[int(votes)] += 1
                 by_length.setdefault(length.bit_length(), Counter())[int(votes)] += 1
         for edge in comparison.better:
-            if edge.margin is not None:
+            if edge.margin is not None and math.isfinite(edge.margin):
                 found.margins[edge.margin] += 1
             found.weights[edge.weight] += 1
             found.first_wins[edge.winner < edge.loser] += 1
             _count_length(lengths[edge.winner], lengths[edge.loser], longer)
-            times = [known[index].get("created") for index in (edge.winner, edge.loser)]
-            if None not in times and type(times[0]) is type(times[1]) and times[0] != times[1]:
-                found.earlier_wins[times[0] < times[1]] += 1  # type: ignore[operator]
+            times = (known[index].get("created") for index in (edge.winner, edge.loser))
+            if (earlier := _is_earlier(*times)) is not None:
+                found.earlier_wins[earlier] += 1
         if (year := _year(comparison.meta.get("created"))) is None:
             year = next(filter(None, (_year(reply.get("created")) for reply in known)), None)
         if year is not None:
@@ -196,6 +197,12 @@ def _count_length(winner: int, loser: int, longer: dict[float, Counter[bool]]) -
         ratio = max(winner, loser) / max(1, min(winner, loser))
         least = max(bound for bound in LENGTH_RATIOS if ratio >= bound)
         longer[least][winner > loser] += 1
+
+
+def _is_earlier(first: Any, second: Any) -> bool | None:
+    """Whether a time lies before another of its form; None where that cannot be told."""
+    comparable = type(first) is type(second) and isinstance(first, str | int | float)
+    return first < second if comparable and first != second else None
 
 
 def _year(created: object) -> str | None:
