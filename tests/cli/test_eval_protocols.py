@@ -67,7 +67,11 @@ def test_the_papers_rows_with_its_model_beside_them(worldpm, benchmarks, model):
     command = ("eval", "--data", benchmarks, "--model", model, "--protocol", "worldpm")
     found = worldpm(*command, "--against", "paper:WorldPM-72B-HelpSteer2", "--json", "-q")
     (figures,) = found.json["figures"]
-    rows = {row["figure"]: row for row in figures["against"][0]["rows"]}
+    every = figures["against"][0]["rows"]
+    rows = {row["figure"]: row for row in every if row["control"] == "none"}
+    controlled = {row["figure"]: row for row in every if row["control"] == "style"}
+    assert controlled["RB-Chat-Hard"]["published_percent"] == 87.28
+    assert any("as in the paper" in each for each in controlled["RB-Chat-Hard"]["caveats"])
     assert rows["RB-Chat"]["published_percent"] == 98.88
     assert "ours over 1 pairs, theirs over 358" in rows["RB-Chat"]["caveats"]
     assert set(rows) == {"RB-Chat", "RB-Chat-Hard", "RB-Safety", "RB-Reason", "RM-B-Chat",

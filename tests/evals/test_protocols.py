@@ -1,5 +1,6 @@
 """Each protocol's figures are those worked out by hand, through the authors' files and back."""
 
+import dataclasses
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +27,7 @@ from worldpm.evals.protocol_worldpm import ROWS, SCALING, TABLE
 from worldpm.evals.protocols import PROTOCOLS, protocol, select
 from worldpm.evals.suites import SUITES, read_suite
 from worldpm.evals.suites_rewardbench import SECTIONS
+from worldpm.records import Message
 
 KNOWN = json.loads((Path(__file__).parent / "protocol_cases.json").read_text())
 CASES, SCORES = KNOWN["cases"], KNOWN["rewardbench_scores"]
@@ -265,3 +267,28 @@ def test_an_unknown_protocol_names_the_nearest():
         protocol("zzz")
     assert {PROTOCOLS[name].name for name in PROTOCOLS} == set(PROTOCOLS)
     assert set(protocol("official").about) == set(protocol("official").suites) == set(SUITES)
+
+
+def test_control_takes_the_papers_style_out_of_its_rows(tmp_path):
+    """Right on content, wrong by length: controlled, a long wrong reply no longer wins."""
+    rows = [["donotanswer", 0, 0]] * 40
+    write_rewardbench_rows(tmp_path, rows)
+    comparisons = read_suite("rewardbench", tmp_path)
+    styled, scores = [], []
+    for number, comparison in enumerate(comparisons):
+        winner = comparison.better[0].winner
+        words = [3, 3]
+        words[winner if number % 2 else 1 - winner] = 30
+        replies = tuple((Message("assistant", "a " * count),) for count in words)
+        styled.append(dataclasses.replace(comparison, replies=replies))
+        quality = [1.0 if reply == winner else 0.0 for reply in range(2)]
+        scores.append([q + 0.1 * count for q, count in zip(quality, words, strict=True)])
+    scored = {"rewardbench": (styled, scores)}
+    chosen = protocol("worldpm")
+    plain = next(f for f in chosen.figures(scored) if f.name == "RB-Safety")
+    controlled = next(f for f in chosen.controlled(scored) if f.name == "RB-Safety")
+    assert plain.value == 0.5
+    assert controlled.value == 1.0
+    assert controlled.loss_nats < plain.loss_nats
+    assert "as in the paper" in controlled.note
+    assert protocol("official").controlled is None

@@ -14,7 +14,7 @@ def figure(name: str, group: str = "section", note: str | None = None) -> dict:
 
 def row(name: str, *caveats: str) -> dict:
     return {"figure": name, "group": "section", "suite": "s", "published_percent": 98.7,
-            "caveats": list(caveats)}  # fmt: skip
+            "control": "none", "caveats": list(caveats)}  # fmt: skip
 
 
 def shown(figures: list, rows: list, unmatched: tuple = ()) -> str:
@@ -51,6 +51,21 @@ def test_many_subsets_are_left_to_the_json():
         text = shown([figure("Chat"), *(figure(f"sub{i}", "subset") for i in range(count))], [])
         assert ("sub7" in text) is there
         assert "Chat" in text
+
+
+def test_figures_under_control_meet_those_published_so():
+    """Another table, of the controlled figures, with the rows of that control alone."""
+    rows = [row("Chat"), {**row("Chat"), "control": "style", "published_percent": 77.7}]
+    column = {"name": "peer", "rows": rows, "unmatched": []}
+    standing = {"protocol": "worldpm", "figures": [figure("Chat")], "against": [column],
+                "controlled": [{**figure("Chat"), "value": 0.5}]}  # fmt: skip
+    for control, ours, theirs in (("none", "62.50", "98.70"), ("style", "50.00", "77.70")):
+        console = Console(file=io.StringIO(), width=120)
+        console.print(figures_table(standing, control))
+        text = console.file.getvalue()
+        assert ours in text
+        assert theirs in text
+        assert ("style-controlled" in text) is (control == "style")
 
 
 def test_what_is_not_shown_is_counted_by_reason():

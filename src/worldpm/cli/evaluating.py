@@ -120,6 +120,8 @@ def evaluate(
     stdout().print(evaluation_table(evaluations))
     for each in figures:
         stdout().print(figures_table(each))
+        if any(row["control"] == "style" for column in each["against"] for row in column["rows"]):
+            stdout().print(figures_table(each, "style"))
         for line in unmatched_lines(each):
             say(line, quiet=quiet)
 

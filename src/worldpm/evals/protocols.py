@@ -16,11 +16,23 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from worldpm.errors import ConfigError
 from worldpm.evals import protocol_official
 from worldpm.evals.figures import Figure, mean_figure
-from worldpm.evals.metrics import Scores, check_scores, edge_accuracy, edge_loss, edge_table
+from worldpm.evals.logistic import fit_logistic
+from worldpm.evals.metrics import (
+    EdgeTable,
+    Floats,
+    Scores,
+    check_scores,
+    edge_accuracy,
+    edge_loss,
+    edge_table,
+)
 from worldpm.evals.protocol_worldpm import MEANS, ROWS, Row
+from worldpm.evals.style import PAPER, style_edges
 from worldpm.records import Comparison
 
 Scored = Mapping[str, tuple[Sequence[Comparison], Scores]]
@@ -34,7 +46,8 @@ class Protocol:
     `suites` are the ones it has figures for. `tie_value` is what a pair is worth whose two scores
     are equal; where it is None, each benchmark says (`about`). `rows` are the selections a figure
     is the plain average of, where the protocol is made of such. `figures` gives everything that
-    the suites at hand allow, in the protocol's order.
+    the suites at hand allow, in the protocol's order; `controlled` the same under control of style,
+    where the protocol has such figures.
     """
 
     name: str
@@ -43,6 +56,7 @@ class Protocol:
     rows: tuple[Row, ...]
     about: Mapping[str, str]
     figures: Callable[[Scored], tuple[Figure, ...]]
+    controlled: Callable[[Scored], tuple[Figure, ...]] | None = None
 
 
 def protocol(name: str) -> Protocol:
@@ -75,36 +89,66 @@ def select(row: Row, comparisons: Sequence[Comparison]) -> tuple[list[Comparison
 
 
 def _worldpm(scored: Scored) -> tuple[Figure, ...]:
+    return _rows(scored, lambda taken, table: table.difference)
+
+
+def _controlled(scored: Scored) -> tuple[Figure, ...]:
+    return _rows(scored, _style_margins, CONTROL)
+
+
+CONTROL = "alpha and beta are fitted on the rows they score, as in the paper; length in words"
+
+
+def _style_margins(taken: Sequence[Comparison], table: EdgeTable) -> Floats:
+    """R = alpha D + beta Z of each edge, fitted on these very edges (WorldPM Eq. 4 and 5)."""
+    columns = np.column_stack([table.difference, style_edges(taken, PAPER)])
+    margins: Floats = columns @ fit_logistic(columns, table.weight)
+    return margins
+
+
+def _rows(
+    scored: Scored,
+    margins: Callable[[Sequence[Comparison], EdgeTable], Floats],
+    note: str | None = None,
+) -> tuple[Figure, ...]:
     figures = []
     for row in ROWS:
         if row.suite in scored:
-            figure = _row_figure(row, *scored[row.suite])
+            figure = _row_figure(row, *scored[row.suite], margins, note)
             if figure is not None:
                 figures.append(figure)
     known = {(each.group, each.name): each for each in figures}
     for (group, name), (member_group, members) in MEANS.items():
         found = [known.get((member_group, member)) for member in members]
         if all(found):
-            figures.append(mean_figure(name, group, "", [each for each in found if each]))
+            mean = mean_figure(name, group, "", [each for each in found if each], note)
+            figures.append(mean)
     return tuple(figures)
 
 
-def _row_figure(row: Row, comparisons: Sequence[Comparison], scores: Scores) -> Figure | None:
+def _row_figure(
+    row: Row,
+    comparisons: Sequence[Comparison],
+    scores: Scores,
+    margins: Callable[[Sequence[Comparison], EdgeTable], Floats],
+    note: str | None,
+) -> Figure | None:
     taken, left_out = select(row, comparisons)
     table = edge_table(taken, scores)
     total = float(table.weight.sum())
     if not total:
         return None
+    margin = margins(taken, table)
     return Figure(
         row.name,
         row.group,
         row.suite,
-        float((table.weight * edge_accuracy(table.difference)).sum() / total),
+        float((table.weight * edge_accuracy(margin)).sum() / total),
         round(total),
-        num_ties=round(float(table.weight[table.difference == 0].sum())),
-        loss_nats=float((table.weight * edge_loss(table.difference)).sum() / total),
+        num_ties=round(float(table.weight[margin == 0].sum())),
+        loss_nats=float((table.weight * edge_loss(margin)).sum() / total),
         left_out=dict(left_out),
-        note=row.note,
+        note="; ".join(filter(None, (row.note, note))) or None,
     )
 
 
@@ -126,6 +170,7 @@ PROTOCOLS: dict[str, Protocol] = {
         ROWS,
         {row.name: row.note for row in ROWS if row.note},
         _worldpm,
+        _controlled,
     ),
     "official": Protocol(
         "official",

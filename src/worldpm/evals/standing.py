@@ -4,12 +4,13 @@ standing("worldpm", {"rm-bench": (comparisons, scores)}, [find("paper:WorldPM-72
 -> {"format", "protocol", "figures": [...], "against": [{"name", "rows", "unmatched"}]}
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any, get_args
 
+from worldpm.evals.figures import Figure
 from worldpm.evals.protocols import Scored, protocol
-from worldpm.evals.published import Published, beside
+from worldpm.evals.published import Control, Published, beside
 
 FORMAT = "worldpm-figures/1"
 
@@ -17,44 +18,55 @@ FORMAT = "worldpm-figures/1"
 def standing(name: str, scored: Scored, against: Sequence[Published] = ()) -> dict[str, Any]:
     """Every figure of the protocol that the suites allow, and what others published of the same.
 
-    Under "against", `rows` have ours and theirs in percent with the caveats between them, and
-    `unmatched` each published figure that has none of ours beside it, with the reason.
+    "controlled" are the same figures under control of style, where the protocol has them. Under
+    "against", `rows` have ours and theirs in percent with the caveats between them, and `unmatched`
+    each published figure that has none of ours beside it, with the reason.
     """
-    figures = protocol(name).figures(scored)
-    columns = []
-    for each in against:
-        found = beside(each, figures, protocol=name)
-        columns.append(
-            {
-                "name": each.name,
-                "rows": [
-                    {
-                        "figure": row.figure,
-                        "group": row.group,
-                        "suite": row.suite,
-                        "ours_percent": figure.percent,
-                        "published_percent": row.percent,
-                        "caveats": list(found.caveats.get(row.figure, ())),
-                        "source": row.source,
-                        "url": row.url,
-                    }
-                    for row, figure in found.pairs
-                ],
-                "unmatched": [
-                    {
-                        "figure": row.figure,
-                        "control": row.control,
-                        "published_percent": row.percent,
-                        "reason": reason,
-                        "source": row.source,
-                    }
-                    for row, reason in found.unmatched
-                ],
-            }
-        )
+    chosen = protocol(name)
+    figures: dict[Control, tuple[Figure, ...]] = {"none": chosen.figures(scored)}
+    if chosen.controlled is not None:
+        figures["style"] = chosen.controlled(scored)
     return {
         "format": FORMAT,
         "protocol": name,
-        "figures": [asdict(each) for each in figures],
-        "against": columns,
+        "figures": [asdict(each) for each in figures["none"]],
+        "controlled": [asdict(each) for each in figures.get("style", ())],
+        "against": [_column(each, figures, name) for each in against],
     }
+
+
+def _column(
+    published: Published, figures: Mapping[Control, Sequence[Figure]], protocol_name: str
+) -> dict[str, Any]:
+    """One published model: each of its rows by the control of style it was printed under."""
+    rows, unmatched = [], []
+    for control in get_args(Control):
+        own = replace(
+            published, rows=tuple(row for row in published.rows if row.control == control)
+        )
+        found = beside(own, figures.get(control, ()), protocol=protocol_name, control=control)
+        for row, figure in found.pairs:
+            rows.append(
+                {
+                    "figure": row.figure,
+                    "group": row.group,
+                    "suite": row.suite,
+                    "control": control,
+                    "ours_percent": figure.percent,
+                    "published_percent": row.percent,
+                    "caveats": list(found.caveats.get(row.figure, ())),
+                    "source": row.source,
+                    "url": row.url,
+                }
+            )
+        for row, reason in found.unmatched:
+            unmatched.append(
+                {
+                    "figure": row.figure,
+                    "control": control,
+                    "published_percent": row.percent,
+                    "reason": reason,
+                    "source": row.source,
+                }
+            )
+    return {"name": published.name, "rows": rows, "unmatched": unmatched}

@@ -11,26 +11,30 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+_UNDER = {"none": "", "style": ", style-controlled"}
 _SUBSETS = 30  # more subsets than this are for the JSON, not for a terminal
 
 
-def figures_table(standing: Mapping[str, Any]) -> Table:
+def figures_table(standing: Mapping[str, Any], control: str = "none") -> Table:
     """One line a figure: percent, pairs, ties, and a column for each published model.
+
+    `control` "style" gives the figures under control of style, beside those published so.
 
     Subsets are left out where there are many. Caveats are numbered beneath the table.
     """
-    figures = standing["figures"]
+    figures = standing["controlled" if control == "style" else "figures"]
     if sum(each["group"] == "subset" for each in figures) > _SUBSETS:
         figures = [each for each in figures if each["group"] != "subset"]
     published = {
         (column["name"], row["group"], row["suite"], row["figure"]): row
         for column in standing["against"]
         for row in column["rows"]
+        if row["control"] == control
     }
     notes: dict[str, int] = {}
     several = len({each["suite"] for each in figures} - {""}) > 1
     table = Table(
-        title=Text(f"protocol {standing['protocol']}, in percent"),
+        title=Text(f"protocol {standing['protocol']}, in percent{_UNDER[control]}"),
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
