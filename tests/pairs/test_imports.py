@@ -7,6 +7,7 @@ import pytest
 
 from worldpm.errors import ConfigError, DataError, OutputExistsError
 from worldpm.pairs.imports import ImportSettings, import_published, opening, shuffled
+from worldpm.pairs.published import PUBLISHED
 from worldpm.records import Comparison, Edge, Message
 from worldpm.store import read_artifact
 
@@ -126,6 +127,47 @@ def test_opening_is_the_first_thing_asked():
     assert opening(Comparison("1", "s", None, (system, ask), reply)) == "a b"
     assert opening(Comparison("1", "s", None, (system,), reply)) == "s"
     assert opening(Comparison("1", "s", None, (), reply)) == ""
+
+
+def test_a_set_of_one_source_is_read_once(tmp_path, monkeypatch):
+    """Where the hash of an opening alone decides, one pass makes the same splits as two would."""
+    talks = [f"\n\nHuman: q{n % 40}\n\nAssistant: {n}" for n in range(120)]
+    rows = [{"chosen": f"{talk}a", "rejected": f"{talk}b"} for talk in talks]
+    for subset in ("one", "two"):
+        (tmp_path / "hh" / subset).mkdir(parents=True)
+        write_pairs(tmp_path / "hh" / subset / "train.jsonl", rows)
+    passes = []
+
+    def counted(path, drop):
+        passes.append(path)
+        yield from read(path, drop)
+
+    read = PUBLISHED["hh-rlhf"]
+    monkeypatch.setitem(PUBLISHED, "hh-rlhf", counted)
+    once, manifest = imported("hh-rlhf", tmp_path / "hh", tmp_path / "once", test=0.3)
+    assert len(passes) == 1
+    assert set(manifest["subsets"]) == {"one", "two"}
+    same = {"one": 0.3, "two": 0.3}
+    twice, other = imported(
+        "hh-rlhf", tmp_path / "hh", tmp_path / "twice", test=0.3, test_by_subset=same
+    )
+    assert len(passes) == 3
+    assert (once, manifest["counts"]) == (twice, other["counts"])
+    assert other["dropped"] == manifest["dropped"] == {}
+    openings = {p: {opening(c) for c in cs} for p, cs in parts(tmp_path / "once", manifest).items()}
+    assert not openings["test"] & (openings["train"] | openings["validation"])
+
+
+def test_an_opening_of_two_sources_is_held_out_of_both(tmp_path):
+    """Rows that name their own sources are drawn apart; what one of them tests, none trains on."""
+    rows = [pair(f"q{n}") | {"source": source} for n in range(200) for source in ("x", "y")]
+    src = write_pairs(tmp_path / "p.jsonl", rows)
+    found, manifest = imported("pairs", src, tmp_path / "out", test=0.3)
+    split = parts(tmp_path / "out", manifest)
+    tested = {opening(comparison) for comparison in split["test"]}
+    assert not tested & {opening(c) for part in ("train", "validation") for c in split[part]}
+    assert manifest["dropped"]["opening_held_out"] > 20
+    assert len(found) + manifest["dropped"]["opening_held_out"] == 400
 
 
 def imported(name, src, out, **settings):
