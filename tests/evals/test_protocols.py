@@ -291,4 +291,5 @@ def test_control_takes_the_papers_style_out_of_its_rows(tmp_path):
     assert controlled.value == 1.0
     assert controlled.loss_nats < plain.loss_nats
     assert "as in the paper" in controlled.note
+    assert (plain.style_alone, controlled.style_alone) == (None, 0.5)
     assert protocol("official").controlled is None

@@ -58,7 +58,7 @@ def test_figures_under_control_meet_those_published_so():
     rows = [row("Chat"), {**row("Chat"), "control": "style", "published_percent": 77.7}]
     column = {"name": "peer", "rows": rows, "unmatched": []}
     standing = {"protocol": "worldpm", "figures": [figure("Chat")], "against": [column],
-                "controlled": [{**figure("Chat"), "value": 0.5}]}  # fmt: skip
+                "controlled": [{**figure("Chat"), "value": 0.5, "style_alone": 0.45}]}  # fmt: skip
     for control, ours, theirs in (("none", "62.50", "98.70"), ("style", "50.00", "77.70")):
         console = Console(file=io.StringIO(), width=120)
         console.print(figures_table(standing, control))
@@ -66,6 +66,7 @@ def test_figures_under_control_meet_those_published_so():
         assert ours in text
         assert theirs in text
         assert ("style-controlled" in text) is (control == "style")
+        assert ("45.00" in text) is (control == "style")
 
 
 def test_what_is_not_shown_is_counted_by_reason():

@@ -16,7 +16,8 @@ class Figure:
     "overall" of a benchmark; `suite` is empty where several go into it. `num` counts the pairs, or
     prompts, that it is made of; `num_ties` of them had equal scores.
     `left_out` counts the suite's other comparisons by reason. `loss_nats` is the mean
-    Bradley-Terry loss of the same pairs, where the figure is of pairs.
+    Bradley-Terry loss of the same pairs, where the figure is of pairs. `style_alone` is what the
+    style of the replies reaches without any score, where the figure is under control of style.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Figure:
     loss_nats: float | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
     note: str | None = None
+    style_alone: float | None = None
 
     @property
     def percent(self) -> float:
@@ -40,6 +42,7 @@ def mean_figure(
 ) -> Figure:
     """The plain mean of figures, each counting once."""
     losses = [each.loss_nats for each in members if each.loss_nats is not None]
+    floors = [each.style_alone for each in members if each.style_alone is not None]
     return Figure(
         name,
         group,
@@ -49,4 +52,5 @@ def mean_figure(
         sum(each.num_ties for each in members),
         sum(losses) / len(losses) if len(losses) == len(members) else None,
         note=note,
+        style_alone=sum(floors) / len(floors) if len(floors) == len(members) else None,
     )

@@ -23,15 +23,13 @@ from worldpm.evals import protocol_official
 from worldpm.evals.figures import Figure, mean_figure
 from worldpm.evals.logistic import fit_logistic
 from worldpm.evals.metrics import (
-    EdgeTable,
-    Floats,
     Scores,
     check_scores,
     edge_accuracy,
     edge_loss,
     edge_table,
 )
-from worldpm.evals.protocol_worldpm import MEANS, ROWS, Row
+from worldpm.evals.protocol_worldpm import MEANS, ROWS, TABLE, Row
 from worldpm.evals.style import PAPER, style_edges
 from worldpm.records import Comparison
 
@@ -89,56 +87,50 @@ def select(row: Row, comparisons: Sequence[Comparison]) -> tuple[list[Comparison
 
 
 def _worldpm(scored: Scored) -> tuple[Figure, ...]:
-    return _rows(scored, lambda taken, table: table.difference)
-
-
-def _controlled(scored: Scored) -> tuple[Figure, ...]:
-    return _rows(scored, _style_margins, CONTROL)
+    return _with_means(
+        [_row_figure(row, *scored[row.suite]) for row in ROWS if row.suite in scored]
+    )
 
 
 CONTROL = "alpha and beta are fitted on the rows they score, as in the paper; length in words"
 
 
-def _style_margins(taken: Sequence[Comparison], table: EdgeTable) -> Floats:
-    """R = alpha D + beta Z of each edge, fitted on these very edges (WorldPM Eq. 4 and 5)."""
-    columns = np.column_stack([table.difference, style_edges(taken, PAPER)])
-    margins: Floats = columns @ fit_logistic(columns, table.weight)
-    return margins
+def _controlled(scored: Scored) -> tuple[Figure, ...]:
+    """The fine-tuning rows under control of style, which the paper prints in Tables 2 and 3."""
+    figures = [
+        _row_figure(row, *scored[row.suite], control=True)
+        for row in ROWS
+        if row.suite in scored and row.group == TABLE
+    ]
+    return _with_means(figures, CONTROL)
 
 
-def _rows(
-    scored: Scored,
-    margins: Callable[[Sequence[Comparison], EdgeTable], Floats],
-    note: str | None = None,
-) -> tuple[Figure, ...]:
-    figures = []
-    for row in ROWS:
-        if row.suite in scored:
-            figure = _row_figure(row, *scored[row.suite], margins, note)
-            if figure is not None:
-                figures.append(figure)
+def _with_means(found: Sequence[Figure | None], note: str | None = None) -> tuple[Figure, ...]:
+    figures = [each for each in found if each is not None]
     known = {(each.group, each.name): each for each in figures}
     for (group, name), (member_group, members) in MEANS.items():
-        found = [known.get((member_group, member)) for member in members]
-        if all(found):
-            mean = mean_figure(name, group, "", [each for each in found if each], note)
-            figures.append(mean)
+        parts = [known.get((member_group, member)) for member in members]
+        if all(parts):
+            figures.append(mean_figure(name, group, "", [each for each in parts if each], note))
     return tuple(figures)
 
 
 def _row_figure(
-    row: Row,
-    comparisons: Sequence[Comparison],
-    scores: Scores,
-    margins: Callable[[Sequence[Comparison], EdgeTable], Floats],
-    note: str | None,
+    row: Row, comparisons: Sequence[Comparison], scores: Scores, *, control: bool = False
 ) -> Figure | None:
+    """A row's figure; under control of style, of R = alpha D + beta Z (WorldPM Eq. 4 and 5)."""
     taken, left_out = select(row, comparisons)
     table = edge_table(taken, scores)
     total = float(table.weight.sum())
     if not total:
         return None
-    margin = margins(taken, table)
+    margin, floor = table.difference, None
+    if control:
+        style = style_edges(taken, PAPER)
+        both = np.column_stack([table.difference, style])
+        margin = both @ fit_logistic(both, table.weight)
+        alone = edge_accuracy(style @ fit_logistic(style, table.weight))
+        floor = float((table.weight * alone).sum() / total)
     return Figure(
         row.name,
         row.group,
@@ -148,7 +140,8 @@ def _row_figure(
         num_ties=round(float(table.weight[margin == 0].sum())),
         loss_nats=float((table.weight * edge_loss(margin)).sum() / total),
         left_out=dict(left_out),
-        note="; ".join(filter(None, (row.note, note))) or None,
+        note="; ".join(filter(None, (row.note, CONTROL if control else None))) or None,
+        style_alone=floor,
     )
 
 

@@ -18,13 +18,14 @@ FORMAT = "worldpm-figures/1"
 def standing(name: str, scored: Scored, against: Sequence[Published] = ()) -> dict[str, Any]:
     """Every figure of the protocol that the suites allow, and what others published of the same.
 
-    "controlled" are the same figures under control of style, where the protocol has them. Under
+    "controlled" are figures under control of style, where something was published so. Under
     "against", `rows` have ours and theirs in percent with the caveats between them, and `unmatched`
     each published figure that has none of ours beside it, with the reason.
     """
     chosen = protocol(name)
     figures: dict[Control, tuple[Figure, ...]] = {"none": chosen.figures(scored)}
-    if chosen.controlled is not None:
+    controlled = any(row.control == "style" for each in against for row in each.rows)
+    if controlled and chosen.controlled is not None:
         figures["style"] = chosen.controlled(scored)
     return {
         "format": FORMAT,

@@ -40,7 +40,8 @@ def figures_table(standing: Mapping[str, Any], control: str = "none") -> Table:
         box=box.SIMPLE_HEAD,
     )
     table.add_column("figure", overflow="fold")
-    for name in ("%", "pairs", "ties"):
+    alone = ("style alone",) if control == "style" else ()
+    for name in ("%", *alone, "pairs", "ties"):
         table.add_column(name, justify="right", no_wrap=True)
     for column in standing["against"]:
         table.add_column(Text(column["name"]), justify="right", overflow="fold", min_width=11)
@@ -57,6 +58,7 @@ def figures_table(standing: Mapping[str, Any], control: str = "none") -> Table:
         table.add_row(
             Text(f"  {each['name']}"),
             f"{100 * each['value']:.2f}{marks}",
+            *(f"{100 * each['style_alone']:.2f}" for _ in alone),
             f"{each['num']:,}",
             f"{each['num_ties']:,}",
             *cells,
