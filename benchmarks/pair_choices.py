@@ -1,13 +1,13 @@
 """What each choice of pairs does to real threads: edges kept, turned round, and who wins them.
 
-    python benchmarks/pair_choices.py THREADS... [--json]
+    python benchmarks/pair_choices.py THREADS... [--share 0.1] [--json]
 
 THREADS are folders that `worldpm forum` made; the first pass of a choice is over all of them
-together. `kept` are the edges of the paper's rule (any difference of net votes, one more for the
-accepted answer) that a choice keeps, `turned` those that it turns round, `new` those where the
-paper's rule has a tie, all in per cent of the paper's edges. `earlier` and `longer` are the shares
-of a choice's edges, by weight, whose winner was written first or has more characters, with 95 %
-from a bootstrap over threads.
+together. `--share` looks at a share of the threads, drawn by a hash. `kept` are the edges of the
+paper's rule (any difference of net votes, one more for the accepted answer) that a choice keeps,
+`turned` those that it turns round, `new` those where the paper's rule has a tie, all in per cent of
+the paper's edges. `earlier` and `longer` are the shares of a choice's edges, by weight, whose
+winner was written first or has more characters, with 95 % from a bootstrap over threads.
 """
 
 import argparse
@@ -21,6 +21,7 @@ import orjson
 from worldpm.evals.resampling import bootstrap_means, percentiles
 from worldpm.pairs.exposure import ExposureSettings, time_of
 from worldpm.pairs.sample import PairSettings, compare
+from worldpm.pairs.split import unit_hash
 from worldpm.pairs.survey import Findings, Survey
 from worldpm.pairs.topics import TopicSettings
 from worldpm.records import Thread
@@ -129,6 +130,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("threads", type=Path, nargs="+")
+    parser.add_argument("--share", type=float, default=1.0)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     threads = [
@@ -136,6 +138,7 @@ def main() -> None:
         for folder in arguments.threads
         for thread in read_artifact(folder, Thread)
         if len(thread.answers) >= 2
+        and unit_hash("share", thread.source, thread.id) < arguments.share
     ]
     rows, exposure = run(threads)
     if arguments.json:
