@@ -22,6 +22,7 @@ from suite_folders import (
     write_parquet,
     write_ppe,
     write_rewardbench_set,
+    write_rm_bench,
     write_rmb,
 )
 
@@ -239,3 +240,32 @@ def test_a_malformed_row_of_rmb_is_named(part, row, change, message, tmp_path):
     write(tmp_path / part / "Harmlessness" / "S1.json", [row, {**row, **change}])
     with pytest.raises(DataError, match=message):
         read_suite("rmb", tmp_path)
+
+
+def test_rm_bench_takes_the_file_of_all_domains(tmp_path):
+    """The same comparisons as from the files of domains, which go first where both are there."""
+    apart = read_suite("rm-bench", write_rm_bench(tmp_path / "rm-bench"))
+    rows = []
+    for domain in ("chat", "safety-refuse"):
+        own = json.loads((tmp_path / "rm-bench" / f"{domain}_filtered.json").read_text())
+        rows += [{**row, "domain": domain, "id": str(row["id"])} for row in own]
+    write(tmp_path / "whole" / "total_dataset.json", rows)
+    whole = read_suite("rm-bench", tmp_path / "whole")
+    assert [(c.id, c.replies, c.better) for c in whole] == [
+        (c.id, c.replies, c.better) for c in apart
+    ]
+    write(tmp_path / "rm-bench" / "total_dataset.json", rows[:1])
+    assert read_suite("rm-bench", tmp_path / "rm-bench") == apart
+    write(tmp_path / "whole" / "total_dataset.json", [{**rows[0], "domain": "poems"}])
+    with pytest.raises(DataError, match=r"total_dataset\.json\[0\]: domain 'poems' is none of"):
+        read_suite("rm-bench", tmp_path / "whole")
+
+
+def test_rm_bench_leaves_out_the_edge_between_equal_replies(tmp_path):
+    """A chosen and a rejected reply with one text: eight edges and a count of the ninth."""
+    row = {"id": 1, "prompt": "?", "subset": "s", "chosen": ["a", "b", "c"],
+           "rejected": ["d", "b", "e"]}  # fmt: skip
+    write(tmp_path / "chat_filtered.json", [row])
+    (found,) = read_suite("rm-bench", tmp_path)
+    assert (len(found.better), found.meta["equal_pairs"]) == (8, 1)
+    assert [words(found, i) for i in found.meta["correct"]] == ["a", "b", "c"]

@@ -67,13 +67,17 @@ class RewardBench2Row:
 
 @dataclass(frozen=True, slots=True)
 class RMBenchRow:
-    """RM-Bench: three chosen and three rejected replies, of style 0, 1, 2."""
+    """RM-Bench: three chosen and three rejected replies, of style 0, 1, 2.
 
-    id: int
+    `domain` is there in the file of all domains, `subset` in those of one.
+    """
+
+    id: int | str
     prompt: str
-    subset: str
     chosen: tuple[str, str, str]
     rejected: tuple[str, str, str]
+    subset: str | None = None
+    domain: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,10 @@ FILES: dict[str, Files] = {
         "RM-Bench (Liu et al. 2024)",
         "https://github.com/THU-KEG/RM-Bench",
         "ODC-BY on the hub, none in the repository",
-        ("{chat,code,math,safety-refuse,safety-response}_filtered.json",),
+        (
+            "{chat,code,math,safety-refuse,safety-response}_filtered.json",
+            "or total_dataset.json",
+        ),
         1327,
         "798, all but math",
     ),

@@ -5,6 +5,7 @@ rmb(Path("rmb"))           -> pairs, and comparisons of one best reply with two 
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +30,9 @@ _RM_BENCH_CLASSES = {
 
 
 def rm_bench(folder: Path) -> Iterator[Comparison]:
-    """RM-Bench (Liu et al. 2024): `{domain}_filtered.json`, six replies and nine edges a prompt.
+    """RM-Bench (Liu et al. 2024): `{domain}_filtered.json` or `total_dataset.json`, 1,327 prompts.
+
+    Six replies and nine edges a prompt, and where the files of domains are there, they are read.
 
     Each prompt has three chosen and three rejected replies of rising style: 0 concise, 1 detailed
     plain text, 2 detailed Markdown. `meta["style"]` gives the style of each reply, so that easy
@@ -38,11 +41,24 @@ def rm_bench(folder: Path) -> Iterator[Comparison]:
     all of them; classes as in WorldPM 3.3. A chosen and a rejected reply with one text get no edge.
     """
     found = [domain for domain in _RM_BENCH_CLASSES if _rm_bench_file(folder, domain).is_file()]
-    if not found:
-        raise DataError(f"{folder}: has no *_filtered.json; give RM-Bench's data folder")
+    whole = folder / "total_dataset.json"
+    if not found and not whole.is_file():
+        raise DataError(
+            f"{folder}: has no *_filtered.json and no {whole.name}; give RM-Bench's data folder"
+        )
     for domain in found:
         for index, (_, row) in enumerate(read_rows(_rm_bench_file(folder, domain), RMBenchRow)):
             yield _grid(f"rm-bench/{domain}/{index}", domain, row)
+    if found:
+        return
+    numbers: Counter[str] = Counter()
+    for where, row in read_rows(whole, RMBenchRow):
+        if row.domain not in _RM_BENCH_CLASSES:
+            raise DataError(
+                f"{where}: domain {row.domain!r} is none of {', '.join(_RM_BENCH_CLASSES)}"
+            )
+        yield _grid(f"rm-bench/{row.domain}/{numbers[row.domain]}", row.domain, row)
+        numbers[row.domain] += 1
 
 
 def _grid(identifier: str, domain: str, row: RMBenchRow) -> Comparison:
