@@ -72,7 +72,7 @@ def test_why_a_post_is_no_reply(worldpm, forum):
     answers = [what(worldpm, data, str(100 + n))[0] for n in range(12)]
     drawn = [sentence for sentence in answers if "is reply" in sentence]
     assert len(drawn) == 8
-    left = [sentence for sentence in answers if "of which 8 are drawn by a hash" in sentence]
+    left = [sentence for sentence in answers if "of which 8 are kept" in sentence]
     assert len(left) == 4
     best = next(sentence for sentence in drawn if "with 4 votes" in sentence)
     assert "is beaten by 0 of the 7 others" in best
@@ -108,6 +108,10 @@ def test_why_where_the_settings_need_a_first_pass(worldpm, forum):
     (data / "manifest.json").write_bytes(orjson.dumps(manifest))
     (sentence,) = what(worldpm, data, "30")
     assert "all_scores_equal" in sentence
+    manifest["settings"]["max_replies"] = "many"
+    (data / "manifest.json").write_bytes(orjson.dumps(manifest))
+    result = worldpm("show", data, "--why", "30")
+    assert (result.code, "not those of this version" in result.err) == (1, True)
 
 
 def test_why_of_two_sites_with_one_id(worldpm, tmp_path):
@@ -138,6 +142,37 @@ def test_why_from_a_ledger(worldpm, data, tmp_path):
     assert what(worldpm, data, "pairs:p78") == ["was left out: near_duplicate"]
     found = worldpm("show", data, "--why", "p78", "--json").json["found"]
     assert (found[0]["reason"], found[0]["where"]) == ("near_duplicate", str(ledger))
+
+
+def test_why_of_a_post_of_a_thread_in_the_ledger(worldpm, forum):
+    """What the ledger says of a thread holds for its posts, though by itself it would do."""
+    _, data = forum
+    row = {"source": "tea.example", "id": "10", "reason": "contaminated", "detail": "llmbar 7"}
+    pq.write_table(pa.Table.from_pylist([row]), data / "dropped.parquet")
+    rest = [pq.read_table(path) for path in data.glob("t*.parquet")]
+    for path, table in zip(data.glob("t*.parquet"), rest, strict=True):
+        pq.write_table(table.slice(0, 0), path)
+    assert what(worldpm, data, "10") == ["was left out: contaminated (llmbar 7)"]
+    assert what(worldpm, data, "103") == [
+        "is a post of thread 10, which was left out: contaminated (llmbar 7)"
+    ]
+    found = worldpm("show", data, "--why", "tea.example:103", "--json").json["found"]
+    assert [each["reason"] for each in found] == ["contaminated"]
+
+
+def test_why_with_colons(worldpm, tmp_path):
+    """Sources and ids may hold colons themselves."""
+    rows = [{"id": "a:b", "source": "x:y", "prompt": "?", "chosen": "c", "rejected": "r"}]
+    (tmp_path / "rows.jsonl").write_bytes(orjson.dumps(rows[0]))
+    data = tmp_path / "data"
+    assert worldpm("import", "pairs", tmp_path / "rows.jsonl", "-o", data, "-q").code == 0
+    row = {"source": "x:y", "id": "c:d", "reason": "exact_duplicate", "detail": None}
+    pq.write_table(pa.Table.from_pylist([row]), data / "dropped.parquet")
+    for wanted in ("a:b", "x:y:a:b"):
+        assert len(what(worldpm, data, wanted)) == 1
+    for wanted in ("c:d", "x:y:c:d"):
+        assert what(worldpm, data, wanted) == ["was left out: exact_duplicate"]
+    assert worldpm("show", data, "--why", "b").code == 1
 
 
 def test_why_of_a_row_and_of_nothing(worldpm, data, tmp_path):

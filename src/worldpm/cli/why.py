@@ -35,8 +35,11 @@ def explain(folder: Path, wanted: str) -> list[dict[str, Any]]:
         found += _in_ledger(each, wanted)
     known = {(each["source"], each["id"]) for each in found}
     for each in threads:
-        made = _among_threads(each, manifest, wanted)
-        found += [more for more in made if (more["source"], more["id"]) not in known]
+        for path, thread in _threads_with(each, wanted):
+            name = wanted.removeprefix(f"{thread.source}:")
+            if (thread.source, name) not in known:
+                left_out = next(_in_ledger(folder, f"{thread.source}:{thread.id}"), None)
+                found.append(_of_thread(thread, path, manifest, name, left_out))
     if not found:
         looked = ", ".join(str(each) for each in dict.fromkeys([folder, *threads]))
         raise DataError(
@@ -119,8 +122,14 @@ def ledger_files(folder: Path) -> list[Path]:
 
 
 def _in_ledger(folder: Path, wanted: str) -> Iterator[dict[str, Any]]:
+    # SOURCE:ID, where either may hold a colon: the id is all of it, or what follows one of them.
+    ids = [wanted, *(wanted[place + 1 :] for place, c in enumerate(wanted) if c == ":")]
     for path in ledger_files(folder):
-        for row in _rows(path, None):
+        try:
+            rows = pq.read_table(path, filters=[("id", "in", ids)]).to_pylist()
+        except UNREADABLE as error:
+            raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
+        for row in rows:
             if _is(wanted, row["source"], row["id"]):
                 detail = f" ({row['detail']})" if row.get("detail") else ""
                 what = f"was left out: {row['reason']}{detail}"
@@ -138,31 +147,45 @@ def _threads_of(folder: Path, manifest: Mapping[str, Any]) -> list[Path]:
     return [path.parent for path in beside if file_sha256(path) in hashes]
 
 
-def _among_threads(
-    folder: Path, manifest: Mapping[str, Any], wanted: str
-) -> Iterator[dict[str, Any]]:
+def _threads_with(folder: Path, wanted: str) -> Iterator[tuple[Path, Thread]]:
+    """Each thread of that id or with a post of it, and its file."""
     for part in sorted(read_manifest(folder)["counts"]):
         for path in part_files(folder, part):
             for row in _rows(path, ["id", "source", "posts.list.element.id"]):
                 ids = {post["id"] for post in row["posts"]} | {row["id"]}
                 if wanted in ids or wanted.removeprefix(f"{row['source']}:") in ids:
-                    yield _of_thread(_record(path, Thread, row), path, manifest, wanted)
+                    yield path, _record(path, Thread, row)
 
 
 def _of_thread(
-    thread: Thread, path: Path, manifest: Mapping[str, Any], wanted: str
+    thread: Thread,
+    path: Path,
+    manifest: Mapping[str, Any],
+    name: str,
+    left_out: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """What `worldpm pairs` makes of the thread, with the settings of the comparisons at hand.
+    """What became of the thread or its post `name`: by the ledger if the thread is in it.
 
-    Settings that need a first pass over all threads are left at their defaults.
+    Else what `worldpm pairs` makes of the thread with the settings of the comparisons at hand;
+    those that need a first pass over all threads are left at their defaults.
     """
+    from pydantic import ValidationError
+
     from worldpm.pairs.sample import compare
     from worldpm.pairs.settings import PairSettings
     from worldpm.pairs.survey import needs_survey
 
+    if left_out is not None:
+        what = f"is a post of thread {thread.id}, which {left_out['what']}"
+        return {**_finding(path, thread.source, name, what), "reason": left_out["reason"]}
     known = set(PairSettings.model_fields)
     values = {k: v for k, v in manifest.get("settings", {}).items() if k in known}
-    settings = PairSettings.model_validate(values)
+    try:
+        settings = PairSettings.model_validate(values)
+    except ValidationError as error:
+        raise DataError(
+            f"the settings in the manifest are not those of this version: {error.errors()[0]['msg']}"
+        ) from None
     if needs_survey(settings):
         defaults = PairSettings()
         settings = settings.model_copy(
@@ -170,7 +193,6 @@ def _of_thread(
         )
     reasons: list[str] = []
     comparison = compare(thread, settings, reasons.append)
-    name = wanted.removeprefix(f"{thread.source}:")
     post = next((post for post in thread.posts if post.id == name), None)
     answers = [answer.id for answer in thread.answers]
     is_reply = post is not None and post.id != thread.question.id and name != thread.id
@@ -182,8 +204,8 @@ def _of_thread(
         what = f"{subject} it does not answer: it replies to post {post.parent if post else '?'}"
     elif is_reply and name in answers and name not in _kept(comparison):
         what = (
-            f"{subject} has {len(answers)} answers, of which {len(comparison.replies)} are drawn "
-            "by a hash (max_replies), this one not"
+            f"{subject} has {len(answers)} answers, of which {len(comparison.replies)} are kept "
+            "(max_replies, pairs_per_thread and the like), this one not"
         )
     else:
         what = f"{subject} makes a comparison of {len(comparison.replies)} replies"
