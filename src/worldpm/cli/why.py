@@ -184,7 +184,8 @@ def _of_thread(
         settings = PairSettings.model_validate(values)
     except ValidationError as error:
         raise DataError(
-            f"the settings in the manifest are not those of this version: {error.errors()[0]['msg']}"
+            "the settings in the manifest are not those of this version: "
+            f"{error.errors()[0]['msg']}"
         ) from None
     if needs_survey(settings):
         defaults = PairSettings()
