@@ -31,7 +31,8 @@ from worldpm.evals.suites import read_counted
 began = time.perf_counter()
 read = {name: read_counted(name, Path(folder)) for name, folder in json.loads(sys.argv[1]).items()}
 out = {"rows": {name: [len(each.comparisons), each.dropped] for name, each in read.items()}}
-for model, rule in {**BASELINES, **WITHOUT_WEIGHTS}.items():
+place = lambda comparisons: [[-float(i) for i in range(len(c.replies))] for c in comparisons]
+for model, rule in {**BASELINES, **WITHOUT_WEIGHTS, "the first reply": place}.items():
     scored = {name: (each.comparisons, rule(each.comparisons)) for name, each in read.items()}
     for name, protocol in PROTOCOLS.items():
         out[f"{model}, {name}"] = [
@@ -58,8 +59,8 @@ def figure(run, model: str, suite: str, name: str) -> list:
     return next(each[2:] for each in run[model] if each[:2] == [suite, name])
 
 
-def test_six_models_pass_all_real_suites_in_under_a_minute(run):
-    """30,808 comparisons by six rules under two protocols, no torch in the process."""
+def test_seven_models_pass_all_real_suites_in_under_a_minute(run):
+    """30,808 comparisons by seven rules under two protocols, no torch in the process."""
     assert sum(count for count, _ in run["rows"].values()) == 30_808
     assert run["rows"]["hh-rlhf"][1] == {"equal replies": 36, "ends with the user": 2}
     assert run["seconds"] < 60
@@ -79,6 +80,25 @@ def test_random_scores_are_near_the_chance_of_each_rule(run):
         assert value == pytest.approx(0.5, abs=0.05), (suite, num)
     best, _, _ = figure(run, "random, official", "rmb", "helpfulness best-of-n")
     assert best == pytest.approx(0.31, abs=0.03)
+
+
+def test_no_place_is_the_better_one(run):
+    """Preferring the first reply is right as often as a coin, whatever order authors write in."""
+    for suite, name in (
+        ("llmbar", "overall"),
+        ("rewardbench", "overall"),
+        ("hhh", "overall"),
+        ("hh-rlhf", "overall"),
+        ("reward-math-prm", "overall"),
+        ("rm-bench", "overall"),
+        ("rmb", "helpfulness pairwise"),
+        ("rmb", "harmlessness pairwise"),
+    ):
+        value, num, _ = figure(run, "the first reply, official", suite, name)
+        assert value == pytest.approx(0.5, abs=max(0.03, 2.6 * 0.5 / num**0.5)), (suite, name)
+    for section in ("helpfulness best-of-n", "harmlessness best-of-n"):
+        best, _, _ = figure(run, "the first reply, official", "rmb", section)
+        assert best == pytest.approx(0.31, abs=0.03)
 
 
 def test_length_and_minus_length_share_the_pairs_that_are_not_tied(run):
