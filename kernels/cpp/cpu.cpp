@@ -5,6 +5,10 @@
 
 #if WORLDPM_X86
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
 namespace worldpm {
@@ -13,8 +17,22 @@ namespace {
 bool always() { return true; }
 
 #if WORLDPM_X86
+// Linux hands out the tiles' 8 KB of state to processes that ask, once for all their threads and
+// children. Only eight tiles of 16 rows of 64 bytes will do: leaf 1d says what palette 1 has.
+bool tiles_permitted() {
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(0x1d, 1, &a, &b, &c, &d)) return false;
+    if (b >> 16 < 8 || (b & 0xffff) != 64 || (c & 0xffff) != 16) return false;
+#if defined(__linux__) && defined(SYS_arch_prctl)
+    constexpr int request_permission = 0x1023, tile_data = 18;
+    return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#else
+    return false;
+#endif
+}
+
 struct Features {
-    bool avx2 = false, avx512 = false, avx512_bf16 = false, amd = false;
+    bool avx2 = false, avx512 = false, avx512_bf16 = false, amx = false, amd = false;
 
     Features() {
         unsigned a, b, c, d, last;
@@ -25,11 +43,15 @@ struct Features {
         unsigned low, high;  // what the operating system saves: XCR0
         __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
         const bool saves_ymm = (low & 0x6) == 0x6, saves_zmm = (low & 0xe6) == 0xe6;
+        const bool saves_tiles = (low & 0x60000) == 0x60000;  // their shapes and what they hold
         if (last < 7 || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;
+        const unsigned highest = a;  // of leaf 7's parts
         avx2 = saves_ymm && avx && fma && (b & bit_AVX2);
         const unsigned wanted = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
         avx512 = avx2 && saves_zmm && (b & wanted) == wanted;
-        if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d))
+        const unsigned tiles = 1u << 22 | 1u << 24;  // AMX-BF16, AMX-TILE
+        amx = avx512 && saves_tiles && (d & tiles) == tiles && last >= 0x1d && tiles_permitted();
+        if (highest >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d))
             avx512_bf16 = avx512 && (a & (1u << 5));
     }
 };
@@ -42,6 +64,7 @@ const Features& features() {
 bool has_avx2() { return features().avx2; }
 bool has_avx512() { return features().avx512; }
 bool has_avx512_bf16() { return features().avx512_bf16; }
+bool has_amx() { return features().amx; }
 bool fast_bf16_dot() { return features().amd; }
 #else
 bool fast_bf16_dot() { return false; }
@@ -49,7 +72,9 @@ bool fast_bf16_dot() { return false; }
 
 // From the most demanding to the least.
 const Isa isas[] = {
+    {"amx-emulated", always, amx_emulated_kernels, false, false},
 #if WORLDPM_X86
+    {"amx-bf16", has_amx, amx_kernels, false},
     {"avx512-bf16", has_avx512_bf16, avx512_bf16_kernels, false},
     {"avx512", has_avx512, avx512_kernels, true},
     {"avx2", has_avx2, avx2_kernels, true},
@@ -84,7 +109,7 @@ const Isa& find_isa(const std::string& name) {
 std::vector<const Isa*> available_isas(Precision precision) {
     std::vector<const Isa*> found;
     for (const Isa& isa : isas)
-        if (isa.available() && computes(isa, precision)) found.push_back(&isa);
+        if (isa.automatic && isa.available() && computes(isa, precision)) found.push_back(&isa);
     // Intel's vdpbf16ps has half the rate of two float32 FMAs (measured on Emerald Rapids), AMD's
     // twice: there it stays first.
     const auto at = [&](std::size_t i) { return std::string(found[i]->name); };

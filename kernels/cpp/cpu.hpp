@@ -12,6 +12,7 @@ struct Isa {
     bool (*available)();
     const Kernels* (*kernels)(Precision, Storage);
     bool computes_float32;
+    bool automatic = true;  // or only where it is asked for by name
 };
 
 const char* precision_name(Precision precision);

@@ -14,7 +14,8 @@
 namespace worldpm {
 namespace {
 
-// Rows of a block: its activations and one panel of weights share the L2 cache.
+// Rows of a block, rounded up to whole groups: its activations and one panel of weights share the
+// L2 cache.
 constexpr int block_rows = 112;
 // Columns of the SwiGLU that are computed and consumed at a time.
 constexpr int inner_chunk = 256;
@@ -124,7 +125,7 @@ void Layer::run(float* residual, const Plan& plan) const {
     // As many blocks as divide evenly among the threads, none larger than block_rows.
     const int rounds = ceil_div(tokens, block_rows * session.threads());
     const int even = ceil_div(tokens, rounds * session.threads());
-    const int rows = std::min(round_up(even, k.group_rows), block_rows / k.group_rows * k.group_rows);
+    const int rows = round_up(std::min(even, block_rows), k.group_rows);
     const int blocks = ceil_div(tokens, rows);
     const int lines = std::max({layout_.qkv.lines, layout_.output.lines, layout_.gate_up.lines});
     const std::size_t qkv_floats = rows * padded(layout_.qkv.panels * k.panel_cols);

@@ -13,15 +13,14 @@ namespace {
 
 #include "gemm.inc"
 #include "rows.inc"
+#include "pairs.inc"
 
-// Words are pairs of bfloat16 along k; panels are [k / 2][32] words.
-struct PairDot {
+struct PairDot : PairPanels {
     static constexpr int group = 14;
-    static constexpr int columns = 2 * Vec::width;
-    static constexpr int k_per_line = 2 * line_words;
-    static constexpr int word_step = columns * sizeof(std::uint32_t);
-    static constexpr int panel_line_bytes = line_words * word_step;
+    static constexpr int block_lines = l2_block_bytes / panel_line_bytes;
 
+    static void begin() {}
+    static void end() {}
     static void load_panel(const char* b, Vec& b0, Vec& b1) {
         b0 = load(reinterpret_cast<const float*>(b));
         b1 = load(reinterpret_cast<const float*>(b) + Vec::width);
@@ -29,22 +28,9 @@ struct PairDot {
     static Vec multiply_add(Vec a, Vec b, Vec c) {
         return {_mm512_dpbf16_ps(c.v, (__m512bh)a.v, (__m512bh)b.v)};
     }
-    static void put_steps(char* panel, int k, const float* first, const float* second) {
-        char* out = panel + static_cast<std::size_t>(k / 2) * word_step;
-        store_bf16_words(out, load(first), load(second));
-        store_bf16_words(out + word_step / 2, load(first + Vec::width), load(second + Vec::width));
-    }
     static void run(const char* a, std::size_t a_group_stride, int rows, const char* b, int lines,
                     float* c, std::size_t c_stride, bool accumulate) {
         gemm<PairDot>(a, a_group_stride, rows, b, lines, c, c_stride, accumulate);
-    }
-};
-
-struct PairOut {
-    static constexpr int k_per_line = 2 * line_words;
-    static void put(char* row, std::size_t stride, int column, Vec x) {
-        char* line = row + static_cast<std::size_t>(column / k_per_line) * stride;
-        store_bf16(reinterpret_cast<std::uint16_t*>(line) + column % k_per_line, x);
     }
 };
 

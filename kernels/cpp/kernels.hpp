@@ -51,9 +51,13 @@ struct Kernels {
     int group_rows, panel_cols, k_per_line;
     std::size_t panel_line_bytes;  // bytes of one line of k of a panel
     std::size_t row_bytes;         // bytes of one row of an operand's line: 64
+    int block_lines;  // lines that a product takes at a time, so that a cache keeps them
 
     // rows[panel_cols] point at k-long rows (null: zeros) of float32 or bfloat16; writes a panel.
     void (*pack_panel)(const void* const* rows, bool rows_are_bfloat16, int k, char* panel);
+    // A thread calls `begin` before and `end` after products: registers to set up and to give back.
+    void (*begin)();
+    void (*end)();
     // c[rows x panel_cols] (+)= operand[lines from `a`] x panel[lines from `b`].
     void (*gemm)(const char* a, std::size_t a_group_stride, int rows, const char* b, int lines,
                  float* c, std::size_t c_stride, bool accumulate);
@@ -86,5 +90,7 @@ const Kernels* portable_kernels(Precision, Storage);
 const Kernels* avx2_kernels(Precision, Storage);
 const Kernels* avx512_kernels(Precision, Storage);
 const Kernels* avx512_bf16_kernels(Precision, Storage);
+const Kernels* amx_kernels(Precision, Storage);
+const Kernels* amx_emulated_kernels(Precision, Storage);
 
 }  // namespace worldpm

@@ -3,12 +3,6 @@
 #include <algorithm>
 
 namespace worldpm {
-namespace {
-
-// A panel's part of one line block stays in the L2 cache while the row groups pass over it.
-constexpr std::size_t panel_block_bytes = std::size_t{512} << 10;
-
-}  // namespace
 
 void pack_matrix(Session& session, const Kernels& kernels, const PackedShape& shape,
                  const std::vector<const void*>& rows, bool rows_are_bfloat16, int in, char* out) {
@@ -21,7 +15,8 @@ void pack_matrix(Session& session, const Kernels& kernels, const PackedShape& sh
 void multiply(const Kernels& kernels, const PackedShape& shape, const Product& p) {
     const std::size_t line_bytes = std::size_t(kernels.group_rows) * kernels.row_bytes;
     const std::size_t group_stride = p.operand_lines * line_bytes;
-    const int block = static_cast<int>(panel_block_bytes / kernels.panel_line_bytes);
+    const int block = kernels.block_lines;
+    kernels.begin();
     for (int line = 0; line < p.lines; line += block) {
         const int lines = std::min(block, p.lines - line);
         const char* a = p.operand + (p.operand_first_line + line) * line_bytes;
@@ -32,6 +27,7 @@ void multiply(const Kernels& kernels, const PackedShape& shape, const Product& p
                          p.c_stride, p.accumulate || line > 0);
         }
     }
+    kernels.end();
 }
 
 }  // namespace worldpm

@@ -51,6 +51,10 @@ inline Vec round_bf16(Vec a) {  // nearest bfloat16, ties to even
     const Vec chosen = choose(a.v == a.v, {(Float4)up}, {(Float4)(bits | 0x400000u)});
     return {(Float4)((Unsigned4)chosen.v & 0xffff0000u)};
 }
+inline void store_bf16(std::uint16_t* p, Vec a) {
+    const Unsigned4 bits = (Unsigned4)round_bf16(a).v >> 16;
+    for (int i = 0; i < 4; ++i) p[i] = static_cast<std::uint16_t>(bits[i]);
+}
 inline Vec load_bf16(const std::uint16_t* p) {
     const Unsigned4 bits = {p[0], p[1], p[2], p[3]};
     return {(Float4)(bits << 16)};

@@ -95,7 +95,9 @@ bool check(const LayerShape& shape, const Tree& tree) {
 
     for (const Precision precision : {Precision::float32, Precision::bfloat16}) {
         std::vector<float> expected;
-        for (const Isa* isa : available_isas(precision)) {
+        std::vector<const Isa*> isas = available_isas(precision);
+        if (precision == Precision::bfloat16) isas.push_back(&find_isa("amx-emulated"));
+        for (const Isa* isa : isas) {
             const Layer layer(shape, weights, precision, {}, isa->name);
             std::vector<float> residual = input;
             layer.run(residual.data(), *plan);
@@ -133,9 +135,93 @@ bool check(const LayerShape& shape, const Tree& tree) {
     return true;
 }
 
+float flushed(float x) { return std::fabs(x) < 1.17549435e-38f ? std::copysign(0.0f, x) : x; }
+
+float bfloat16_at(const char* place) {
+    std::uint32_t bits = 0;
+    std::memcpy(reinterpret_cast<char*>(&bits) + 2, place, 2);
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return flushed(value);
+}
+
+// A row's product with a column of a panel as the manual writes it: for every 32 steps of k two
+// chains of fused operations, whose sum is added.
+float by_the_manual(const char* row, std::size_t line_stride, const char* column, int lines,
+                    float sum) {
+    for (int line = 0; line < lines; ++line) {
+        float chains[2] = {0.0f, 0.0f};
+        for (int k = 0; k < 32; ++k)
+            chains[k % 2] = flushed(std::fma(
+                bfloat16_at(row + line * line_stride + 2 * k),
+                bfloat16_at(column + (line * 16 + k / 2) * 128 + k % 2 * 2), chains[k % 2]));
+        sum = flushed(flushed(sum) + flushed(chains[0] + chains[1]));
+    }
+    return sum;
+}
+
+// Products in tiles against the manual, to the bit; on AMX itself too where the processor has it.
+bool check_tiles() {
+    for (int round = 0; round < 40; ++round) {
+        const int rows = between(1, 75), lines = between(1, 21), groups = ceil_div(rows, 32);
+        const std::size_t group_bytes = std::size_t(lines) * 32 * 64, panel_bytes = lines * 2048;
+        std::vector<std::uint16_t> operand(groups * group_bytes / 2), panel(panel_bytes / 2);
+        // Exponents, 127 is that of one: moderate ones, any, those of products around the smallest
+        // normal number, and subnormal numbers with any.
+        constexpr int kinds[4][2][2] = {{{111, 143}, {111, 143}},
+                                        {{60, 190}, {60, 190}},
+                                        {{60, 66}, {60, 66}},
+                                        {{0, 1}, {0, 250}}};
+        const auto fill = [&](std::vector<std::uint16_t>& halves, const int (&exponents)[2]) {
+            for (std::uint16_t& half : halves)
+                half = static_cast<std::uint16_t>(between(0, 1) << 15 |
+                                                  between(exponents[0], exponents[1]) << 7 |
+                                                  between(0, 127));
+        };
+        const int swapped = round / 4 % 2;
+        fill(operand, kinds[round % 4][swapped]), fill(panel, kinds[round % 4][1 - swapped]);
+        const char *a = reinterpret_cast<const char*>(operand.data()),
+                   *b = reinterpret_cast<const char*>(panel.data());
+        for (const char* name : {"amx-emulated", "amx-bf16"}) {
+            if (std::strcmp(name, "amx-bf16") == 0 &&
+                std::strcmp(available_isas(Precision::bfloat16)[0]->name, name) != 0)
+                continue;
+            const Kernels& k = *find_isa(name).kernels(Precision::bfloat16, Storage::bfloat16);
+            const std::size_t stride = 48;
+            const std::vector<float> before = noise(rows * stride, 0.0f, 1.0f);
+            std::vector<float> once(rows * stride, 7.0f), twice = before;
+            const int cut = between(0, lines);
+            k.begin();
+            k.gemm(a, group_bytes, rows, b, lines, once.data(), stride, false);
+            k.gemm(a, group_bytes, rows, b, cut, twice.data(), stride, true);
+            k.gemm(a + std::size_t(cut) * 2048, group_bytes, rows, b + std::size_t(cut) * 2048,
+                   lines - cut, twice.data(), stride, true);
+            k.end();
+            for (int r = 0; r < rows; ++r)
+                for (std::size_t c = 0; c < stride; ++c) {
+                    const char* row = a + r / 32 * group_bytes + r % 32 * 64;
+                    const std::size_t at = r * stride + c;
+                    const bool outside = c >= 32;  // is left alone
+                    const auto product = [&](float sum) {
+                        return outside ? sum : by_the_manual(row, 2048, b + c * 4, lines, sum);
+                    };
+                    const float wanted[2] = {outside ? 7.0f : product(0.0f), product(before[at])};
+                    if (std::memcmp(&wanted[0], &once[at], 4) != 0 ||
+                        std::memcmp(&wanted[1], &twice[at], 4) != 0) {
+                        std::printf("%s: row %d, column %zu: %g and %g, not %g and %g\n", name, r,
+                                    c, once[at], twice[at], wanted[0], wanted[1]);
+                        return false;
+                    }
+                }
+        }
+    }
+    return true;
+}
+
 }  // namespace
 
 int main() {
+    if (!check_tiles()) return 1;
     for (const int threads : {1, 2}) {
         set_num_threads(threads);
         for (int round = 0; round < 12; ++round) {

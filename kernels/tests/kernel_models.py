@@ -17,7 +17,8 @@ from worldpm.model.decoder import (  # noqa: E402
 from worldpm.tokens.tree import build_tree  # noqa: E402
 
 FLOAT = [("float32", isa) for isa in kernels.isas("float32")]
-BRAIN = [("bfloat16", isa) for isa in kernels.isas("bfloat16")]
+# The tiles of AMX, emulated, are there on any processor, and only for those who ask by name.
+BRAIN = [("bfloat16", isa) for isa in (*kernels.isas("bfloat16"), "amx-emulated")]
 EVERY = FLOAT + BRAIN
 VOCABULARY = 50
 

@@ -28,7 +28,10 @@ class LayerShape(Protocol):
     def qk_norm(self) -> bool: ...
 
 def isas(precision: Precision | None = None) -> tuple[str, ...]:
-    """Instruction sets this processor can run, fastest first, for `precision` or for any."""
+    """Instruction sets this processor can run, fastest first, for `precision` or for any.
+
+    "amx-emulated", a test's AMX on any processor, is not among them; `Layer` takes its name.
+    """
 
 def precisions(isa: str) -> tuple[Precision, ...]:
     """The precisions that `isa` computes; ValueError if it cannot run here."""
