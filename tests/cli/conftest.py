@@ -117,3 +117,11 @@ def evaluation_json():
         comparison_from_row(row, where="x", default_id=str(i)) for i, row in enumerate(rows)
     ]
     return to_json(evaluate(comparisons, longer_characters, suite="llmbar", resamples=50))
+
+
+@pytest.fixture(autouse=True)
+def _own_scores(monkeypatch, tmp_path):
+    """Scores that `eval` keeps go below the test's folder, not into the user's cache."""
+    from worldpm.cli import evaluating
+
+    monkeypatch.setattr(evaluating, "score_folder", lambda: tmp_path / ".scores")

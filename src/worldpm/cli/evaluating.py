@@ -1,18 +1,21 @@
-"""`eval`: benchmarks or your own comparisons, and a model -> accuracy and loss beside the floors.
+"""`eval`: benchmarks or your own comparisons, and models -> accuracy and loss beside the floors.
 
     worldpm eval llmbar rm-bench --data benchmarks -o out        the suites' folders below --data
     worldpm eval data/hh-rlhf -o out                             the test part of an artefact
+    worldpm eval --data benchmarks -m A -m B -o out              two models, and their differences
+    worldpm eval probes --data mine.jsonl -o out                 edits that should change nothing
 
-OUT/NAME.json holds the evaluation, OUT/NAME.scores.jsonl every score, OUT/evaluation.* the picture
-(where matplotlib is installed), OUT/figures.json what `--protocol` and `--against` made of it,
-OUT/manifest.json how it was made. Without -o nothing is kept.
+OUT holds every number (report.json), the page to read (report.html) and the rest that
+`worldpm.cli.eval_files` lists. Scores are kept by model and conversation in a cache, so that a run
+that was stopped goes on, and a second one takes seconds. Without -o nothing else is kept.
 """
 
-import sys
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,7 +24,6 @@ from worldpm.cli.common import (
     DtypeOption,
     ForceFlag,
     JsonFlag,
-    ModelOption,
     QuietFlag,
     announce,
     check_output,
@@ -30,26 +32,22 @@ from worldpm.cli.common import (
     say,
     stdout,
 )
-from worldpm.cli.scoring import with_progress
-from worldpm.errors import ConfigError, DataError, WorldPMError
-from worldpm.records import Comparison
+from worldpm.cli.eval_models import EvalModel, open_models, score_folder
+from worldpm.cli.eval_sets import PROBES, Set, choose_sets, read_set
+from worldpm.errors import ConfigError, GateError
+from worldpm.records import Comparison, Score, ScoreFn
 
 if TYPE_CHECKING:
+    from worldpm.cli.eval_files import Scored
     from worldpm.evals.published import Published
-    from worldpm.score import Scorer
-
-
-class _Set(NamedTuple):
-    """Where comparisons are read from, and whether as a suite, in its authors' layout."""
-
-    path: Path
-    suite: str | None
 
 
 def evaluate(
     suites: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SUITE|PATH]...", help="Suites, or comparisons of your own."),
+        typer.Argument(
+            metavar="[SUITE|PATH|probes]...", help="Suites, or comparisons of your own."
+        ),
     ] = None,
     *,
     out: Annotated[
@@ -68,7 +66,47 @@ def evaluate(
         list[str] | None,
         typer.Option(help="Published figures to set beside, such as paper:WorldPM-72B-HelpSteer2."),
     ] = None,
-    model: ModelOption = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A checkpoint folder or Hugging Face id (org/name[@revision]), several for a "
+            "comparison of models; without it, the embedded default.",
+        ),
+    ] = None,
+    untrained: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BASE",
+            help="Another floor: this base model under a random head; `default` is the embedded "
+            "default's base.",
+        ),
+    ] = None,
+    style: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What style is, instead of length, lists, headers, bold; also characters, emoji, "
+            "code, refusal.",
+        ),
+    ] = None,
+    probe_rows: Annotated[
+        int, typer.Option(min=1, help="How many comparisons of a set `probes` edits.")
+    ] = 200,
+    fail_under: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SET[:GROUP]=ACCURACY",
+            help="Exit with 3 if a model's accuracy is below, such as rewardbench:Safety=0.6.",
+        ),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Where scores are kept, instead of the user's cache.")
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Score everything anew.")] = False,
+    truncate: Annotated[
+        bool, typer.Option("--truncate", help="Cut the oldest tokens of what is too long.")
+    ] = False,
     dtype: DtypeOption = "auto",
     as_json: JsonFlag = False,
     force: ForceFlag = False,
@@ -76,58 +114,236 @@ def evaluate(
     quiet: QuietFlag = False,
 ) -> None:
     """Accuracy and Bradley-Terry loss with 95 % intervals, beside length, style and chance."""
-    chosen = _choose(suites or [], data)
+    from worldpm.evals.style import PAPER, check_features
+
+    features = tuple(style or PAPER)
+    check_features(features)
+    chosen = choose_sets(suites or [], data)
+    gates = _gates(fail_under or [], chosen)
     paths = [each.path for each in chosen.values()]
     protocols = _protocols(protocol or [], against or [], chosen)
     if out is not None:
         check_output(out, paths, force=force)
+    settings = {
+        "part": part,
+        "dtype": dtype,
+        "protocols": list(protocols),
+        "style": list(features),
+        "probe_rows": probe_rows if PROBES in (suites or []) else None,
+        "truncate": truncate,
+    }
     if dry_run:
-        values = {"suites": list(chosen), "part": part, "model": model or "the embedded default",
-                  "protocols": list(protocols)}  # fmt: skip
-        announce(paths, out or Path("nothing"), values, as_json=as_json)
+        named = ", ".join(models or ["the embedded default"])
+        announce(
+            paths, out or Path("nothing"), {"suites": list(chosen), "model": named, **settings},
+            as_json=as_json,
+        )  # fmt: skip
         return
-    sets = {name: _read(each, part) for name, each in chosen.items()}
-    import orjson
-
-    from worldpm.evals.standing import standing
-    from worldpm.score import load
-    from worldpm.store import write_atomic
-
-    scorer = load(model, dtype=dtype)
-    evaluations, scored = [], {}
+    sets = {name: read_set(each, part) for name, each in chosen.items()}
+    opened = open_models(models or [None], dtype=dtype, truncate=truncate, untrained=untrained)
+    kept = None if no_cache else cache or score_folder()
+    probed = probe_rows if PROBES in (suites or []) else 0
     with new_folder(out) if out is not None else nullcontext() as folder:
-        for name, comparisons in sets.items():
-            result, scores = _evaluate(folder, name, comparisons, scorer, quiet=quiet)
-            evaluations.append(result)
-            if chosen[name].suite is not None:
-                scored[name] = (comparisons, scores)
-        figures = [standing(name, scored, published) for name, published in protocols.items()]
+        comparisons = {name: reading.comparisons for name, reading in sets.items()}
+        scored, probes = _score(opened, comparisons, kept, features, probed, quiet=quiet)
+        report = _report(scored, probes, protocols, chosen)
         if folder is not None:
-            _draw(evaluations, folder, quiet=quiet)
-            if figures:
-                write_atomic(
-                    folder / "figures.json", orjson.dumps(figures, option=orjson.OPT_INDENT_2)
-                )
-            settings = {"part": part, "dtype": dtype, "protocols": list(protocols)}
-            _write_manifest(folder, paths, evaluations, settings, scorer)
-    if as_json:
-        print_json({"output": None if out is None else str(out), "model": scorer.name,
-                    "evaluations": evaluations, "figures": figures})  # fmt: skip
-        return
-    from worldpm.report.standing import figures_table, unmatched_lines
-    from worldpm.report.tables import evaluation_table
+            from worldpm.cli.eval_files import write_all
 
-    stdout().print(evaluation_table(evaluations))
-    for each in figures:
-        stdout().print(figures_table(each))
+            manifest = {
+                "settings": {"model": opened[0].name, "models": report["models"], **settings},
+                "inputs": [{"path": path.name} for path in paths],
+                "dropped": {n: r.dropped for n, r in sets.items() if r.dropped},
+            }
+            write_all(folder, scored, report, manifest, quiet=quiet)
+    if as_json:
+        place = None if out is None else str(out)
+        print_json({"output": place, "model": opened[0].name, **report})
+    else:
+        _print(report, quiet=quiet)
+        if out is not None:
+            say(f"{out / 'report.html'}: the report", quiet=quiet)
+    _check(gates, report["evaluations"])
+
+
+def _score(
+    models: Sequence[EvalModel],
+    sets: Mapping[str, list[Comparison]],
+    kept: Path | None,
+    features: tuple[str, ...],
+    probe_rows: int,
+    *,
+    quiet: bool,
+) -> "tuple[list[Scored], list[dict[str, Any]]]":
+    """Every set under every model, and what the probes did to it."""
+    from dataclasses import asdict
+
+    from worldpm.cli.eval_files import Scored
+    from worldpm.evals.probes import probe_comparisons, probe_outcomes
+    from worldpm.evals.run import evaluate as measure
+    from worldpm.evals.run import to_json
+
+    scored, probes = [], []
+    for model in models:
+        for suite, comparisons in sets.items():
+            scores = model.score(comparisons, suite, kept, quiet=quiet)
+            known: ScoreFn = partial(_known, scores)
+            found = measure(comparisons, known, suite=suite, style_features=features)
+            evaluation = {**to_json(found), "model": model.name}
+            scored.append(Scored(suite, model.name, comparisons, scores, evaluation))
+            if probe_rows:
+                edited = probe_comparisons(_some(comparisons, probe_rows))
+                results = model.score(edited, f"{suite}, probes", kept, quiet=quiet)
+                outcomes = probe_outcomes(edited, _known(results, edited))
+                probes.append(
+                    {
+                        "suite": suite,
+                        "model": model.name,
+                        "num_comparisons": len(edited),
+                        "outcomes": [asdict(each) for each in outcomes],
+                    }
+                )
+    return scored, probes
+
+
+def _known(
+    scores: Sequence[Sequence[Score]], comparisons: Sequence[Comparison]
+) -> list[list[float]]:
+    """A score function of scores that are there already."""
+    assert len(scores) == len(comparisons)
+    return [[score.value for score in each] for each in scores]
+
+
+def _some(comparisons: Sequence[Comparison], most: int) -> list[Comparison]:
+    """At most so many of those that have an edge, by the hash of their ids, in their order."""
+    decided = [each for each in comparisons if each.better]
+    by_hash = sorted(decided, key=lambda each: hashlib.sha256(each.id.encode()).digest())
+    wanted = {each.id for each in by_hash[:most]}
+    return [each for each in decided if each.id in wanted]
+
+
+def _report(
+    scored: "Sequence[Scored]",
+    probes: list[dict[str, Any]],
+    protocols: "Mapping[str, list[Published]]",
+    chosen: Mapping[str, Set],
+) -> dict[str, Any]:
+    """Everything as one JSON object; the evaluations get their q-values on the way."""
+    from dataclasses import asdict
+
+    from worldpm.cli.eval_files import mistakes_of, now
+    from worldpm.evals.contrast import contrast, with_q_values
+    from worldpm.evals.standing import standing
+    from worldpm.evals.summary import FORMAT, TESTING, class_summary
+    from worldpm.evals.summary import with_q_values as with_q
+    from worldpm.store import versions
+
+    models = list(dict.fromkeys(each.model for each in scored))
+    for each, evaluation in zip(scored, with_q([e.evaluation for e in scored]), strict=True):
+        each.evaluation.update(evaluation)
+    first = {each.suite: each for each in scored if each.model == models[0]}
+    contrasts = [
+        difference
+        for each in scored
+        if each.model != models[0]
+        for difference in contrast(
+            each.comparisons,
+            (models[0], first[each.suite].values),
+            (each.model, each.values),
+            suite=each.suite,
+        )
+    ]
+    figures = []
+    for model in models:
+        own = {
+            each.suite: (each.comparisons, each.values)
+            for each in scored
+            if each.model == model and chosen[each.suite].suite is not None
+        }
+        figures += [
+            {**standing(name, own, published), "model": model}
+            for name, published in protocols.items()
+        ]
+    evaluations = [each.evaluation for each in scored]
+    return {
+        "format": FORMAT,
+        "created": now(),
+        "version": versions("worldpm").get("worldpm"),
+        "models": models,
+        "evaluations": evaluations,
+        "classes": class_summary(evaluations),
+        "contrasts": [asdict(each) for each in with_q_values(contrasts)],
+        "figures": figures,
+        "probes": probes,
+        "mistakes": [mistake for each in scored for mistake in mistakes_of(each)],
+        "testing": TESTING,
+    }
+
+
+def _print(report: Mapping[str, Any], *, quiet: bool) -> None:
+    from worldpm.report.standing import figures_table, unmatched_lines
+    from worldpm.report.tables import contrast_table, evaluation_table, probe_table
+
+    console = stdout()
+    console.print(evaluation_table(report["evaluations"]))
+    if report["contrasts"]:
+        console.print(contrast_table(report["contrasts"]))
+    for each in report["probes"]:
+        console.print(probe_table(each))
+    for each in report["figures"]:
+        console.print(figures_table(each))
         if any(row["control"] == "style" for column in each["against"] for row in column["rows"]):
-            stdout().print(figures_table(each, "style"))
+            console.print(figures_table(each, "style"))
         for line in unmatched_lines(each):
             say(line, quiet=quiet)
 
 
+Gate = tuple[str, str | None, float]
+"""Set, group of it or None for the whole, and the least accuracy as a fraction."""
+
+
+def _gates(texts: Sequence[str], chosen: Mapping[str, Set]) -> list[Gate]:
+    """What --fail-under asks for; ConfigError for a form or a set that is not there."""
+    gates = []
+    for text in texts:
+        place, _, number = text.rpartition("=")
+        suite, colon, group = place.partition(":")
+        try:
+            least = float(number)
+        except ValueError:
+            least = -1.0
+        if not place or not 0 <= least <= 1:
+            raise ConfigError(
+                f"--fail-under {text!r}: write SET=ACCURACY with a fraction, such as llmbar=0.6"
+            )
+        if suite not in chosen:
+            raise ConfigError(f"--fail-under {text!r}: {suite!r} is none of {', '.join(chosen)}")
+        gates.append((suite, group if colon else None, least))
+    return gates
+
+
+def _check(gates: Sequence[Gate], evaluations: Sequence[Mapping[str, Any]]) -> None:
+    """GateError that names every accuracy below its gate; ConfigError for a group not there."""
+    missed = []
+    for suite, group, least in gates:
+        for evaluation in evaluations:
+            if evaluation["suite"] != suite:
+                continue
+            lines = evaluation["lines"] if group is not None else evaluation["lines"][:1]
+            found = [line["outcome"] for line in lines if group in (None, line["outcome"]["name"])]
+            if not found:
+                names = ", ".join(line["outcome"]["name"] for line in lines)
+                raise ConfigError(f"--fail-under: {suite} has no group {group!r}, but {names}")
+            accuracy = found[0]["accuracy"]
+            if accuracy < least:
+                place = suite if group is None else f"{suite}:{group}"
+                missed.append(f"{evaluation['model']} has {accuracy:.4f} on {place}, under {least}")
+    if missed:
+        raise GateError("; ".join(missed))
+
+
 def _protocols(
-    names: Sequence[str], against: Sequence[str], chosen: "dict[str, _Set]"
+    names: Sequence[str], against: Sequence[str], chosen: dict[str, Set]
 ) -> "dict[str, list[Published]]":
     """The protocols to use, each with what was published by it; errors before a model is loaded.
 
@@ -148,143 +364,6 @@ def _protocols(
             )
         found[name] = [each for each in published if any(r.protocol == name for r in each.rows)]
     return found
-
-
-def _choose(names: Sequence[str], data: Path | None) -> dict[str, _Set]:
-    """The suites and the user's own sets, by the names that their results get."""
-    from worldpm.evals.suites import SUITES
-    from worldpm.rows import set_name
-
-    if not names:
-        found = {name: _suite_folder(name, data) for name in SUITES if data is not None}
-        chosen = {name: _Set(folder, name) for name, folder in found.items() if folder is not None}
-        if not chosen:
-            raise ConfigError(
-                f"no suite was named, and --data {data or ''} has none of {', '.join(SUITES)}; "
-                "name suites or give a path of comparisons"
-            )
-        return chosen
-    chosen = {}
-    for name in names:
-        path = Path(name)
-        # Without --data a suite has no files, so what is meant is the user's own of that name.
-        own = name not in SUITES or (data is None and _holds_comparisons(path))
-        if own and path.exists():
-            key, each = set_name(path), _Set(path, None)
-            if key in SUITES:
-                key = f"own-{key}"  # or the results would read as the suite's
-        elif own:
-            raise ConfigError(f"{name!r} is neither a path nor one of {', '.join(SUITES)}")
-        elif data is None:
-            raise ConfigError(
-                f"suite {name!r}: --data must say where its files are"
-                + (f"; comparisons of your own are called ./{name}" if path.exists() else "")
-            )
-        else:
-            folder = _suite_folder(name, data) or (data if len(names) == 1 else None)
-            if folder is None:
-                raise DataError(f"{data / name}: no such folder; {name} needs its authors' files")
-            key, each = name, _Set(folder, name)
-        if key in chosen:
-            raise ConfigError(f"{key!r} is there twice; evaluate one of them by itself")
-        chosen[key] = each
-    return chosen
-
-
-def _holds_comparisons(path: Path) -> bool:
-    from worldpm.store import MANIFEST
-
-    return path.is_file() or (path / MANIFEST).is_file()
-
-
-def _suite_folder(name: str, data: Path | None) -> Path | None:
-    """DATA/rm-bench or DATA/rm_bench, whichever there is."""
-    if data is None:
-        return None
-    for folder in (data / name, data / name.replace("-", "_")):
-        if folder.is_dir():
-            return folder
-    return None
-
-
-def _read(chosen: _Set, part: str) -> list[Comparison]:
-    """All of a set; DataError if nothing in it can be measured, before a model is loaded."""
-    from worldpm.evals.suites import read_suite
-    from worldpm.rows import read_comparisons
-    from worldpm.store import read_artifact
-
-    path, suite = chosen
-    if suite is not None:
-        found = read_suite(suite, path)
-    elif path.is_dir():
-        found = list(read_artifact(path, Comparison, part))
-    else:
-        found = list(read_comparisons(path))
-    if not any(comparison.better for comparison in found):
-        raise DataError(
-            f"{path}: none of its {len(found):,} comparisons says which reply is better, so there "
-            "is nothing to measure; `worldpm score` scores them"
-        )
-    return found
-
-
-def _evaluate(
-    folder: Path | None, name: str, comparisons: list[Comparison], scorer: "Scorer", *, quiet: bool
-) -> tuple[dict[str, Any], list[list[float]]]:
-    import orjson
-
-    from worldpm.evals.run import evaluate, to_json
-    from worldpm.store import write_atomic
-
-    stream = scorer.iter_scores(comparisons)
-    scores = list(with_progress(stream, name, len(comparisons), quiet=quiet))
-    values = [[each.value for each in reply_scores] for reply_scores in scores]
-    result = {**to_json(evaluate(comparisons, lambda _: values, suite=name)), "model": scorer.name}
-    if folder is not None:
-        with (folder / f"{name}.scores.jsonl").open("wb") as file:
-            for comparison, own, each in zip(comparisons, values, scores, strict=True):
-                tokens = [score.num_tokens for score in each]
-                row = {"id": comparison.id, "scores": own, "num_tokens": tokens}
-                file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
-        write_atomic(folder / f"{name}.json", orjson.dumps(result, option=orjson.OPT_INDENT_2))
-    say(f"{name}: {len(comparisons):,} comparisons scored", quiet=quiet)
-    return result, values
-
-
-def _draw(evaluations: Sequence[dict[str, Any]], folder: Path, *, quiet: bool) -> None:
-    from worldpm.report.plots import plot_evaluation
-
-    try:
-        plot_evaluation(evaluations, folder / "evaluation")
-    except WorldPMError as error:  # without matplotlib the numbers stand all the same
-        say(f"no picture: {error}", quiet=quiet)
-
-
-def _write_manifest(
-    folder: Path,
-    paths: Sequence[Path],
-    evaluations: Sequence[dict[str, Any]],
-    settings: dict[str, Any],
-    scorer: "Scorer",
-) -> None:
-    import datetime
-
-    import orjson
-
-    from worldpm.store import FORMAT, MANIFEST, versions, write_atomic
-
-    manifest = {
-        "format": FORMAT,
-        "kind": "evaluation",
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": ["worldpm", *sys.argv[1:]],
-        "settings": {"model": scorer.name, **settings},
-        "versions": versions("worldpm", "torch", "tokenizers", "numpy"),
-        "inputs": [{"path": path.name} for path in paths],
-        "counts": {each["suite"]: each["num_comparisons"] for each in evaluations},
-        "dropped": {},
-    }
-    write_atomic(folder / MANIFEST, orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
 
 
 def read_evaluations(folder: Path, names: Sequence[str]) -> Iterator[dict[str, Any]]:

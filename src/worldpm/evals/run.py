@@ -65,12 +65,14 @@ class Line:
 class Evaluation:
     """A suite under one score function; `lines[0]` is the whole of it.
 
-    `num_undecided` comparisons have no edge and were scored but not measured.
+    `classes` are those of its comparisons, in order of appearance; `num_undecided` comparisons have
+    no edge and were scored but not measured.
     """
 
     suite: str
     num_comparisons: int
     num_undecided: int
+    classes: tuple[str, ...]
     style_features: tuple[str, ...]
     seed: int
     resamples: int
@@ -144,6 +146,7 @@ def evaluate(
         suite=suite,
         num_comparisons=len(comparisons),
         num_undecided=sum(not comparison.better for comparison in comparisons),
+        classes=tuple(dict.fromkeys(c.meta["class"] for c in comparisons if "class" in c.meta)),
         style_features=tuple(style_features),
         seed=seed,
         resamples=resamples,

@@ -96,10 +96,73 @@ def evaluation_table(
     table.add_column("suite", overflow="fold")
     for name in ("n", "accuracy %", "loss, nats", "longer %", "over longer"):
         table.add_column(name, justify="right", no_wrap=True)
+    several = len({evaluation.get("model") for evaluation in evaluations}) > 1
     for evaluation in evaluations:
         for line in evaluation_lines(evaluation):
             if line["kind"] == "all" or line["kind"] in kinds:
-                table.add_row(*_cells(line))
+                first, *rest = _cells(line)
+                if several and line["kind"] == "all":
+                    first = Text.assemble(first, (f"\n{evaluation.get('model')}", "dim"))
+                table.add_row(first, *rest)
+    return table
+
+
+def contrast_table(contrasts: Sequence[Mapping[str, Any]]) -> Table:
+    """Paired differences of models, whole sets only: points of accuracy, nats, and q-values."""
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        caption=Text("q: p by permutation, Benjamini-Hochberg among all the tests of the report."),
+        caption_justify="left",
+    )
+    table.add_column("suite", overflow="fold")
+    for name in ("accuracy, points", "q", "loss, nats", "q "):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in contrasts:
+        if each["kind"] != "all":
+            continue
+        label = Text.assemble(each["group"], (f"\n{each['a']} less {each['b']}", "dim"))
+        cells: list[Text] = []
+        for measure, unit, form, better in (
+            ("accuracy", 100, "+.1f", 1),
+            ("loss", 1, "+.3f", -1),
+        ):
+            found, q = each[measure], each[f"q_{measure}"]
+            good = found["value"] * better > 0
+            style = "" if q > 0.05 else "bold green" if good else "bold red"
+            cells += [
+                _with_interval(found["value"], found["interval"], unit, form, style),
+                Text(f"{q:.4f}"),
+            ]
+        table.add_row(label, *cells)
+    return table
+
+
+def probe_table(probes: Mapping[str, Any]) -> Table:
+    """What each edit did to the pairs of one set under one model."""
+    table = Table(
+        title=Text(f"{probes['suite']}, {probes['model']}: edited replies"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        caption=Text(
+            "shift: mean change of the score; lifted: the lower reply, edited, wins; dropped: the "
+            "higher one, edited, loses; in per cent of the decided pairs."
+        ),
+        caption_justify="left",
+    )
+    table.add_column("edit", overflow="fold")
+    for name in ("pairs", "shift", "lifted %", "dropped %", "accuracy %"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in probes["outcomes"]:
+        table.add_row(
+            Text(each["name"]),
+            f"{each['num_pairs']:,}",
+            _with_interval(each["shift"], each["shift_interval"], 1, "+.3f"),
+            _with_interval(each["lifted"], each["lifted_interval"], 100, ".1f"),
+            _with_interval(each["dropped"], each["dropped_interval"], 100, ".1f"),
+            f"{100 * each['plain_accuracy']:.1f} -> {100 * each['accuracy']:.1f}",
+        )
     return table
 
 

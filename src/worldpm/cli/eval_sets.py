@@ -1,0 +1,110 @@
+"""What `eval` is to be run on: suites in their authors' layout, and the user's own comparisons.
+
+choose_sets(["llmbar", "mine.jsonl"], Path("benchmarks"))  ->  {"llmbar": Set(...), "mine": ...}
+read_set(chosen["llmbar"], "test")                         ->  Reading(comparisons, dropped)
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from worldpm.errors import ConfigError, DataError
+from worldpm.records import Comparison
+
+if TYPE_CHECKING:
+    from worldpm.evals.suites import Reading
+
+PROBES = "probes"  # stands among the sets' names: run the probes on those sets too
+
+
+class Set(NamedTuple):
+    """Where comparisons are read from, and whether as a suite, in its authors' layout."""
+
+    path: Path
+    suite: str | None
+
+
+def choose_sets(names: Sequence[str], data: Path | None) -> dict[str, Set]:
+    """The suites and the user's own sets, by the names that their results get.
+
+    Where `probes` is among the names, `data` may be a file of comparisons, itself a set. Raises
+    ConfigError for what is neither a path nor a suite, or there twice.
+    """
+    from worldpm.evals.suites import SUITES
+    from worldpm.rows import set_name
+
+    if PROBES in names:
+        names = [name for name in names if name != PROBES]
+        if data is not None and data.is_file():
+            names, data = [str(data), *names], None
+    if not names:
+        found = {name: _suite_folder(name, data) for name in SUITES if data is not None}
+        chosen = {name: Set(folder, name) for name, folder in found.items() if folder is not None}
+        if not chosen:
+            raise ConfigError(
+                f"no suite was named, and --data {data or ''} has none of {', '.join(SUITES)}; "
+                "name suites or give a path of comparisons"
+            )
+        return chosen
+    chosen = {}
+    for name in names:
+        path = Path(name)
+        # Without --data a suite has no files, so what is meant is the user's own of that name.
+        own = name not in SUITES or (data is None and _holds_comparisons(path))
+        if own and path.exists():
+            key, each = set_name(path), Set(path, None)
+            if key in SUITES:
+                key = f"own-{key}"  # or the results would read as the suite's
+        elif own:
+            raise ConfigError(f"{name!r} is neither a path nor one of {', '.join(SUITES)}")
+        elif data is None:
+            raise ConfigError(
+                f"suite {name!r}: --data must say where its files are"
+                + (f"; comparisons of your own are called ./{name}" if path.exists() else "")
+            )
+        else:
+            folder = _suite_folder(name, data) or (data if len(names) == 1 else None)
+            if folder is None:
+                raise DataError(f"{data / name}: no such folder; {name} needs its authors' files")
+            key, each = name, Set(folder, name)
+        if key in chosen:
+            raise ConfigError(f"{key!r} is there twice; evaluate one of them by itself")
+        chosen[key] = each
+    return chosen
+
+
+def _holds_comparisons(path: Path) -> bool:
+    from worldpm.store import MANIFEST
+
+    return path.is_file() or (path / MANIFEST).is_file()
+
+
+def _suite_folder(name: str, data: Path | None) -> Path | None:
+    """DATA/rm-bench or DATA/rm_bench, whichever there is."""
+    if data is None:
+        return None
+    for folder in (data / name, data / name.replace("-", "_")):
+        if folder.is_dir():
+            return folder
+    return None
+
+
+def read_set(chosen: Set, part: str) -> "Reading":
+    """All of a set; DataError if nothing in it can be measured, before a model is loaded."""
+    from worldpm.evals.suites import Reading, read_counted
+    from worldpm.rows import read_comparisons
+    from worldpm.store import read_artifact
+
+    path, suite = chosen
+    if suite is not None:
+        found = read_counted(suite, path)
+    elif path.is_dir():
+        found = Reading(list(read_artifact(path, Comparison, part)))
+    else:
+        found = Reading(list(read_comparisons(path)))
+    if not any(comparison.better for comparison in found.comparisons):
+        raise DataError(
+            f"{path}: none of its {len(found.comparisons):,} comparisons says which reply is "
+            "better, so there is nothing to measure; `worldpm score` scores them"
+        )
+    return found
