@@ -2,6 +2,7 @@
 
 import time
 
+import html_to_markdown.api
 import pytest
 
 from worldpm.forum import markup
@@ -126,3 +127,13 @@ def test_a_row_says_what_its_text_is_written_in():
     assert markdown_of("<b>a</b> &amp;", "html", lambda: None) == "**a** &"
     assert markdown_of("<b>a</b> &amp;", "markdown", lambda: None) == "<b>a</b> &"
     assert markdown_of(["a"], "html", lambda: None) == ""
+
+
+def test_options_translated_once_give_the_same(monkeypatch):
+    """The converter that skips the library's Python side gives what the library gives."""
+    bodies = ["<p>a_b * c</p>", "<ul><li>1)</li></ul>", "<p>10<sup>6</sup></p>", "<b>x</b>\\,"]
+    ours = [markup.convert(body).content for body in bodies]
+    assert ours == [html_to_markdown.convert(b, markup._OPTIONS).content for b in bodies]
+    monkeypatch.setattr(html_to_markdown.api, "_to_rust_conversion_options", None)
+    fallback = markup._converter()
+    assert [fallback(body).content for body in bodies] == ours

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from html import unescape
 from typing import Any, Literal
 
-from html_to_markdown import ConversionOptions, convert
+import html_to_markdown
+from html_to_markdown import ConversionOptions
 from lxml import etree, html
 
 MAX_BYTES = 256 * 1024  # a Stack Exchange body is at most 30,000 characters before rendering
@@ -23,6 +24,26 @@ _OPTIONS = ConversionOptions(
     # CommonMark has no marks for these: 10<sup>6</sup> must not become 106.
     preserve_tags=["sup", "sub"],
 )
+
+
+def _converter() -> Callable[[str], Any]:
+    """The library's `convert` with our options.
+
+    Its Python side translates the options anew for each call, which takes longer than the
+    conversion of a post. Where it lets us, they are translated once.
+    """
+    try:
+        from html_to_markdown import _html_to_markdown as rust
+        from html_to_markdown.api import _to_rust_conversion_options
+
+        options = _to_rust_conversion_options(_OPTIONS)
+        rust.convert(html="<p>x</p>", options=options)
+    except (AttributeError, ImportError, TypeError):
+        return lambda body: html_to_markdown.convert(body, _OPTIONS)
+    return lambda body: rust.convert(html=body, options=options)
+
+
+convert = _converter()
 _ELEMENT = re.compile(r"<[^<>]*>")
 # Reddit's API writes <, > and & of the author's Markdown as entities.
 _ESCAPES = {"&lt;": "<", "&gt;": ">", "&amp;": "&"}
@@ -40,7 +61,9 @@ def to_markdown(body: str, fallback: Callable[[], None] = lambda: None) -> str:
     body = body.replace("\0", "")
     if not body.strip():
         return ""
-    markdown = _converted(body) if len(body.encode("utf-8", "replace")) <= MAX_BYTES else ""
+    # A character is four bytes at most, so that few bodies are encoded for this.
+    small = 4 * len(body) <= MAX_BYTES or len(body.encode("utf-8", "replace")) <= MAX_BYTES
+    markdown = _converted(body) if small else ""
     if not markdown:
         markdown = plain_text(body)
         if markdown:
@@ -68,9 +91,12 @@ def _converted(body: str) -> str:
     """The converter's Markdown, or "" where it failed or gave up (it warns, and stops early)."""
     # The converter doubles backslashes before punctuation, which ruins LaTeX's set braces and thin
     # spaces: they pass through it as a character that the body does not use.
-    stand_in = next(chr(code) for code in range(0xE000, 0xF900) if chr(code) not in body)
+    stand_in = None
+    if "\\" in body:
+        stand_in = next(chr(code) for code in range(0xE000, 0xF900) if chr(code) not in body)
+        body = body.replace("\\", stand_in)
     try:
-        result = convert(body.replace("\\", stand_in), _OPTIONS)
+        result = convert(body)
     except BaseException as error:  # a panic of the Rust side is not an Exception
         if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
             raise
@@ -78,8 +104,10 @@ def _converted(body: str) -> str:
     if result.warnings:
         return ""
     # "1)" at the head of a paragraph was no list to its author.
-    text = _NUMBERED.sub(r"\1\2", result.content or "")
-    return text.replace(stand_in, "\\")
+    text = result.content or ""
+    if "\\" in text:
+        text = _NUMBERED.sub(r"\1\2", text)
+    return text.replace(stand_in, "\\") if stand_in else text
 
 
 def plain_text(body: str) -> str:

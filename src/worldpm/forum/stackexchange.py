@@ -124,7 +124,7 @@ class _Site:
 
     def post(self, element: etree._Element) -> None:
         self.num_rows += 1
-        row = dict(element.attrib)
+        row = dict(element.items())
         kind, post_id, body = row.get("PostTypeId"), row.get("Id"), row.get("Body")
         reason = self._fault(row, kind, post_id, body)
         if reason is not None:
@@ -193,13 +193,13 @@ class RowParser:
     def __init__(self, where: str, row: Callable[[etree._Element], None]) -> None:
         self._where, self._row = where, row
         self._parser = etree.XMLPullParser(
-            events=("start", "end"),
+            events=("end",),
             resolve_entities=False,
             no_network=True,
             load_dtd=False,
             huge_tree=False,
         )
-        self._root: etree._Element | None = None
+        self._begun = False
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
@@ -222,19 +222,21 @@ class RowParser:
             ) from None
 
     def _drain(self) -> None:
-        for event, element in self._parser.read_events():
-            if self._root is None:
-                self._root = element
+        row = self._row
+        for _, element in self._parser.read_events():
+            if not self._begun:
+                self._begun = True
                 self._refuse_entities(element)
-            if event == "end" and element.getparent() is self._root:
+            root = element.getparent()
+            if root is not None and root.getparent() is None:
                 if element.tag == "row":
-                    self._row(element)
+                    row(element)
                 # The row itself stays until the next one: the parser may still add its tail.
                 while element.getprevious() is not None:
-                    del self._root[0]
+                    del root[0]
 
-    def _refuse_entities(self, root: etree._Element) -> None:
-        dtd = root.getroottree().docinfo.internalDTD
+    def _refuse_entities(self, element: etree._Element) -> None:
+        dtd = element.getroottree().docinfo.internalDTD
         if dtd is not None and any(True for _ in dtd.entities()):
             raise DataError(f"{self._where}: declares XML entities, which no dump does; refused")
 
