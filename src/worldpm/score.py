@@ -23,13 +23,15 @@ from torch import Tensor
 from worldpm.errors import ConfigError, DataError, WorldPMError
 from worldpm.model.allocator import keep_freed_memory
 from worldpm.model.batch import collate
+from worldpm.model.config import ModelConfig
 from worldpm.model.contract import check_contract
 from worldpm.model.engine import Engine, Runner
 from worldpm.model.hub import Located, locate
 from worldpm.model.int8 import Int8Engine
 from worldpm.model.native import choose_engine
-from worldpm.model.plan import MemoryPlan, choose_runner, measure_speeds, plan_memory
-from worldpm.model.streaming import Streaming
+from worldpm.model.outline import Outline, lacks_weights, rough_tokens
+from worldpm.model.plan import MemoryPlan, choose_runner, plan_memory
+from worldpm.model.probe import measure_speeds, outline_speeds
 from worldpm.model.weights import Weights
 from worldpm.records import Comparison, Conversation, Message, Score
 from worldpm.results import Ranking, Trace
@@ -129,11 +131,7 @@ class Scorer:
 
         A batch is planned full: `load`, which does not know the job yet, plans for the same.
         """
-        total, largest = 0, BATCH_TOKENS
-        for comparison in comparisons:
-            for tree in self._request(comparison).trees:
-                total, largest = total + tree.tokens.size, max(largest, tree.tokens.size)
-        return total, largest
+        return _count(map(self._request, comparisons))
 
     def _run(
         self, comparisons: Iterable[Comparison], *, every_token: bool
@@ -161,22 +159,7 @@ class Scorer:
                 yield request, [outputs[i, j] for j in range(len(request.trees))]
 
     def _request(self, comparison: Comparison) -> _Request:
-        try:
-            sequences = self.encoder.encode_replies(comparison)
-        except DataError as error:
-            raise DataError(f"{comparison.id}: {error}") from None
-        cut = [max(0, len(sequence) - self.max_tokens) for sequence in sequences]
-        if any(cut) and not self.truncate:
-            longest = cut.index(max(cut))
-            raise DataError(
-                f"{comparison.id}: reply {longest} makes a conversation of "
-                f"{len(sequences[longest]):,} tokens; {self.name} takes {self.max_tokens:,}; "
-                "shorten it, or let its oldest tokens be cut (truncate)"
-            )
-        kept = [sequence[n:] for sequence, n in zip(sequences, cut, strict=True)]
-        groups = split_sequences(kept, TREE_TOKENS)
-        trees = tuple(build_tree([kept[k] for k in group]) for group in groups)
-        return _Request(comparison, trees, tuple(cut))
+        return _prepare(comparison, self.encoder, self.name, self.max_tokens, self.truncate)
 
     def _check(self, comparison: Comparison, values: Sequence[float]) -> None:
         for reply, value in enumerate(values):
@@ -185,6 +168,35 @@ class Scorer:
                     f"{comparison.id}: reply {reply} got the score {value} from {self.name}; "
                     "the weights or the precision are at fault, not the text"
                 )
+
+
+def _prepare(
+    comparison: Comparison, encoder: Encoder, name: str, max_tokens: int, truncate: bool
+) -> _Request:
+    try:
+        sequences = encoder.encode_replies(comparison)
+    except DataError as error:
+        raise DataError(f"{comparison.id}: {error}") from None
+    cut = [max(0, len(sequence) - max_tokens) for sequence in sequences]
+    if any(cut) and not truncate:
+        longest = cut.index(max(cut))
+        raise DataError(
+            f"{comparison.id}: reply {longest} makes a conversation of "
+            f"{len(sequences[longest]):,} tokens; {name} takes {max_tokens:,}; "
+            "shorten it, or let its oldest tokens be cut (truncate)"
+        )
+    kept = [sequence[n:] for sequence, n in zip(sequences, cut, strict=True)]
+    groups = split_sequences(kept, TREE_TOKENS)
+    trees = tuple(build_tree([kept[k] for k in group]) for group in groups)
+    return _Request(comparison, trees, tuple(cut))
+
+
+def _count(requests: Iterable[_Request]) -> tuple[int, int]:
+    total, largest = 0, BATCH_TOKENS
+    for request in requests:
+        for tree in request.trees:
+            total, largest = total + tree.tokens.size, max(largest, tree.tokens.size)
+    return total, largest
 
 
 def _one_ahead(
@@ -255,35 +267,54 @@ def plan_score(
 ) -> MemoryPlan:
     """What scoring `comparisons` (None: any) would take; settings and errors as of `load`.
 
-    Encodes them, reads one layer and runs it on a few tokens, and scores nothing.
+    Encodes them, reads one layer and runs it on a few tokens, and scores nothing. Where `model` is
+    a folder with a config.json and no weights, the plan is an estimate.
     """
-    found, weights, encoder, chosen = _open(model, dtype, engine, threads)
-    limit = weights.config.max_position_embeddings
-    # A runner that holds no layers yet; it is not run.
-    scorer = Scorer(Streaming(weights, chosen), encoder, found.name, limit, truncate=truncate)
-    tokens, largest = (None, BATCH_TOKENS) if comparisons is None else scorer.count(comparisons)
+    found = locate(model)
+    bare = lacks_weights(found.folder)
+    weights: Weights = Outline(found.folder) if bare else Weights(found.folder)
+    config = weights.config
+
+    def make_engine(config: ModelConfig) -> Engine:
+        return _make_engine(config, dtype, engine, threads)
+
+    tokens, largest = None, BATCH_TOKENS
+    if comparisons is not None and (not bare or (found.folder / "tokenizer.json").is_file()):
+        encoder, limit = Encoder.from_folder(found.folder), config.max_position_embeddings
+        tokens, largest = _count(
+            _prepare(each, encoder, found.name, limit, truncate) for each in comparisons
+        )
+    elif comparisons is not None:
+        tokens = rough_tokens(comparisons)
+    chosen = make_engine(config)
     plan = plan_memory(
         weights, chosen, memory, tokens=tokens, largest_batch=largest, scratch=scratch is not None
     )
+    if isinstance(weights, Outline):
+        return plan.with_speeds(outline_speeds(weights, make_engine))
     return plan.with_speeds(measure_speeds(weights, chosen))
 
 
 def _open(
     model: str | Path | None, dtype: str, engine: str, threads: int | None
 ) -> tuple[Located, Weights, Encoder, Engine]:
-    if dtype not in DTYPES:
-        raise ConfigError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
     found = locate(model)
     keep_freed_memory()
     weights = Weights(found.folder)
     encoder = Encoder.from_folder(found.folder)
     check_contract(found.folder, encoder)
+    return found, weights, encoder, _make_engine(weights.config, dtype, engine, threads)
+
+
+def _make_engine(config: ModelConfig, dtype: str, engine: str, threads: int | None) -> Engine:
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
     if dtype != "int8":
-        return found, weights, encoder, choose_engine(weights.config, dtype, engine, threads)
+        return choose_engine(config, dtype, engine, threads)
     if engine == "native":
         raise ConfigError("the native engine has no int8; use --engine torch")
-    choose_engine(weights.config, "float32", "torch", threads)  # sets the threads
-    return found, weights, encoder, Int8Engine(weights.config)
+    choose_engine(config, "float32", "torch", threads)  # sets the threads
+    return Int8Engine(config)
 
 
 def get_score(

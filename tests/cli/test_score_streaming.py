@@ -1,10 +1,13 @@
 """score --memory: the same rows from a streamed model, planned first, and gone on with."""
 
+import shutil
+
 import orjson
 import pytest
 
 from worldpm import score as score_module
 from worldpm.model import plan as plan_module
+from worldpm.model import probe as probe_module
 from worldpm.model.engine import Resident
 from worldpm.model.native import choose_engine
 from worldpm.model.streaming import Streaming
@@ -115,3 +118,31 @@ def test_load_chooses(model, memory):
     assert isinstance(score_module.load(model).runner, Resident)
     assert isinstance(score_module.load(model, memory=int(memory)).runner, Streaming)
     assert score_module.BATCH_TOKENS == plan_module.BATCH_TOKENS
+
+
+def test_dry_run_of_a_model_that_is_not_there_yet(worldpm, model, source, tmp_path, monkeypatch):
+    """A folder with config.json alone is planned, as an estimate; its tokenizer counts if it has
+    one; and it cannot be scored with."""
+    monkeypatch.setattr(probe_module, "FILE_BYTES", 8 << 20)
+    whole = worldpm("score", source, "--model", model, "--dry-run", "--json").json
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    shutil.copyfile(model / "config.json", bare / "config.json")
+    command = ("score", source, "--model", bare)
+    rough = worldpm(*command, "--dry-run", "--json").json["settings"]["plan"]
+    assert rough["estimate"]
+    assert rough["tokens"] == sum(
+        len(row["prompt"]) // 4 + 5 + sum(len(reply) // 4 + 5 for reply in row["replies"])
+        for row in ROWS
+    )
+    names = ("chat_template.jinja", "tokenizer.json", "tokenizer_config.json")
+    for name in names:
+        shutil.copyfile(model / name, bare / name)
+    found = worldpm(*command, "--dry-run", "--json").json["settings"]["plan"]
+    for key in ("tokens", "weights_bytes", "layers"):
+        assert found[key] == whole["settings"]["plan"][key]
+    text = worldpm(*command, "--dry-run").out
+    assert "estimate     no weights are there" in text
+    assert "were the disk one of 7 GB/s" in text
+    assert worldpm(*command).code == 1
+    assert {path.name for path in bare.iterdir()} == {"config.json", *names}

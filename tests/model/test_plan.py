@@ -1,5 +1,6 @@
 """The planner: what it promises is what happens; and sizes, free memory and forecasts."""
 
+import json
 import os
 import random
 import subprocess
@@ -11,13 +12,16 @@ import pytest
 import torch
 from checkpoints import write_layout
 
-from worldpm.errors import ConfigError
+from worldpm.errors import CheckpointError, ConfigError
 from worldpm.model import memory as memory_module
+from worldpm.model import probe as probe_module
 from worldpm.model.engine import Resident, TorchEngine
 from worldpm.model.forecast import Forecast, Progress
 from worldpm.model.memory import cgroup_files, free_bytes, parse_bytes, resident_bytes
 from worldpm.model.native import choose_engine, native_isas
-from worldpm.model.plan import Speeds, choose_runner, measure_speeds, plan_memory
+from worldpm.model.outline import Outline, lacks_weights
+from worldpm.model.plan import choose_runner, plan_memory
+from worldpm.model.probe import Speeds, measure_speeds, narrow, outline_speeds
 from worldpm.model.streaming import Streaming
 from worldpm.model.weights import Weights
 
@@ -26,6 +30,15 @@ BIG = {
     "hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 16,
     "num_attention_heads": 8, "num_key_value_heads": 4,
 }  # fmt: skip
+WORLDPM_72B = {
+    "architectures": ["Qwen2ForRewardModel"], "model_type": "qwen2", "hidden_size": 8192,
+    "intermediate_size": 29_568, "num_hidden_layers": 80, "num_attention_heads": 64,
+    "num_key_value_heads": 8, "vocab_size": 152_064, "rope_theta": 1e6,
+}  # fmt: skip
+
+
+def torch_engine(weights):
+    return TorchEngine(weights.config, "float32")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +49,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture
 def engine(weights):
-    return TorchEngine(weights.config, "float32")
+    return torch_engine(weights)
 
 
 @pytest.mark.parametrize(
@@ -164,9 +177,14 @@ def test_seconds_follow_the_longer_of_read_and_compute(weights, engine):
     assert slow_disk.expected_seconds == pytest.approx(10 * 10 + 3)
     slow_compute = plan.with_speeds(Speeds(100.0, 1.0, 10_000 / 7.0))
     assert slow_compute.expected_seconds == pytest.approx(10 * 8 + 1)
-    resident = replace(plan, streaming=False).with_speeds(Speeds(10.0, 1.0, 10_000 / 2.0))
+    resident = replace(plan, streaming=False, overlap=False).with_speeds(
+        Speeds(10.0, 1.0, 10_000 / 2.0)
+    )
     assert resident.expected_seconds == pytest.approx(10 * 13)
-    assert "about 103 s" not in str(slow_compute)
+    alone = replace(plan, overlap=False, buffers=1).with_speeds(Speeds(10.0, 1.0, 10_000 / 2.0))
+    assert alone.expected_seconds == pytest.approx(10 * 13)
+    assert slow_disk.fast_disk_seconds == pytest.approx(10 * 3)
+    assert "about 81 s; 80 s were" in str(slow_compute)
     assert "streaming" in str(slow_disk)
     assert "GB/s" in str(slow_disk)
 
@@ -281,3 +299,74 @@ def test_the_peak_is_what_was_planned(weights, tmp_path, name):
         peaks[mode] = peak - own
     assert scores["streaming"] == scores["resident"]
     assert peaks["streaming"] < 0.7 * peaks["resident"]
+
+
+def test_an_outline_plans_as_the_weights_do(tmp_path):
+    """With nothing but config.json, sizes, modes and reads are those of the weights themselves."""
+    for layout in ("Qwen2ForRewardModel", "Qwen3ForSequenceClassification"):
+        whole = Weights(write_layout(tmp_path / layout, layout, dtype=torch.bfloat16))
+        bare = tmp_path / f"{layout}-bare"
+        bare.mkdir()
+        raw = json.loads((whole.folder / "config.json").read_text())
+        (bare / "config.json").write_text(json.dumps(raw | {"torch_dtype": "bfloat16"}))
+        assert (lacks_weights(bare), lacks_weights(whole.folder)) == (True, False)
+        assert not lacks_weights(tmp_path)
+        outline = Outline(bare)
+        shapes = {name: (place.shape, place.num_bytes) for name, place in outline.places.items()}
+        wanted = {name: (place.shape, place.num_bytes) for name, place in whole.places.items()}
+        assert shapes == wanted
+        for memory in (10**12, plan_memory(whole, torch_engine(whole), 10**12).peak_bytes - 1000):
+            plans = [
+                plan_memory(each, torch_engine(each), memory, tokens=99)
+                for each in (outline, whole)
+            ]
+            assert [plan.estimate for plan in plans] == [True, False]
+            assert replace(plans[0], estimate=False, peak_bytes=0) == replace(
+                plans[1], peak_bytes=0
+            )
+
+
+def test_an_outline_of_worldpm_72b(tmp_path):
+    """143 GB without the language head that is fetched with it, 80 layers of 1.76 GB."""
+    (tmp_path / "config.json").write_text(json.dumps(WORLDPM_72B))
+    outline = Outline(tmp_path)
+    plan = plan_memory(outline, torch_engine(outline), 60 * 10**9, tokens=10_000)
+    assert plan.weights_bytes == pytest.approx(143.06e9, rel=1e-3)
+    assert plan.layer_bytes == pytest.approx(1.755e9, rel=1e-3)
+    assert (plan.streaming, plan.layers, plan.estimate) == (True, 80, True)
+    slow = plan.with_speeds(Speeds(1e9, 1.0, 1e6))
+    assert slow.expected_seconds == pytest.approx(140.4, rel=0.03)
+    assert slow.fast_disk_seconds == pytest.approx(80 * 1.01, rel=0.03)
+    assert str(slow).startswith("estimate")
+    assert "about 2 min; 81 s were the disk one of 7 GB/s" in str(slow)
+    unknown = plan_memory(outline, torch_engine(outline), 60 * 10**9).with_speeds(slow.speeds)
+    assert "reading      about 2 min; 20 s were" in str(unknown)
+    index = {"weight_map": {name: "model-1.safetensors" for name in [*outline.places][1:]}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(CheckpointError, match="lacks 1 tensors, first"):
+        Outline(tmp_path)
+
+
+def test_an_outlines_speeds_are_scaled_by_their_work(weights, engine, monkeypatch, tmp_path):
+    """A narrower layer stands for a wide one: as many operations a second, so fewer tokens."""
+    monkeypatch.setattr(probe_module, "FILE_BYTES", 8 << 20)
+    monkeypatch.setattr(probe_module, "WIDTH", 256)
+    (tmp_path / "config.json").write_bytes((weights.folder / "config.json").read_bytes())
+    small = narrow(weights.config)
+    assert (small.hidden_size, small.intermediate_size, small.num_hidden_layers) == (256, 512, 1)
+    assert small.num_attention_heads == 2 * small.num_key_value_heads
+    made = []
+
+    def make_engine(config):
+        made.append(config)
+        return TorchEngine(config, "float32")
+
+    monkeypatch.setattr(probe_module, "_rate", lambda engine, layer, config: 1000.0)
+    speeds = outline_speeds(Outline(tmp_path), make_engine)
+    assert made == [small]
+    layers = weights.config.num_hidden_layers
+    work = weights.config.num_parameters() / layers / small.num_parameters()
+    assert work > 3
+    assert speeds.tokens_per_second == pytest.approx(1000 / work)
+    assert 1e6 < speeds.bytes_per_second < 1e12
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]

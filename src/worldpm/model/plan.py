@@ -3,36 +3,31 @@
     plan = plan_memory(weights, engine, parse_bytes("8GB"), tokens=88_000)
     print(plan.with_speeds(measure_speeds(weights, engine)))
 
-Weights that fit beside a batch's activations stay in memory; else they are streamed.
+Weights that fit beside a batch's activations stay in memory; else they are streamed. Of a model
+that is only a config.json yet, an `Outline`, all of it is an estimate.
 """
 
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
 from worldpm.errors import ConfigError
-from worldpm.model.batch import TreeBatch
 from worldpm.model.engine import Engine, Resident, Runner
 from worldpm.model.memory import free_bytes, resident_bytes
 from worldpm.model.native import NativeEngine
-from worldpm.model.reading import TensorReader
+from worldpm.model.outline import Outline
+from worldpm.model.probe import Speeds
 from worldpm.model.states import Say
 from worldpm.model.streaming import Streaming, keeps_tensors
 from worldpm.model.weights import EMBEDDING, Weights
 
 BATCH_TOKENS = 4096  # of the scorer
-PROBE_TOKENS = 1024
-
-
-class Speeds(NamedTuple):
-    """What a quick probe measured on this machine."""
-
-    bytes_per_second: float  # reads of weights
-    pack_seconds: float  # making one layer
-    tokens_per_second: float  # through one layer
+ESTIMATE = (
+    "estimate     no weights are there: sizes by config.json, speeds by a small layer and a small "
+    "file on that disk"
+)
+FAST_DISK = 7e9  # bytes a second: what a good NVMe disk of today gives
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +41,8 @@ class MemoryPlan:
     packed_bytes: int  # of all weights as the engine holds them
     layer_bytes: int  # of the largest layer as stored
     layers: int
-    buffers: int  # layers read at a time: 2 read ahead, 1 saves memory, 0 resident
+    buffers: int  # layers as stored in memory: 1 saves memory, 0 resident
+    overlap: bool  # a layer is read while another computes
     activation_bytes: int  # of one batch
     tokens: int | None = None  # of the job, shared prefixes once
     state_bytes: int | None = None  # of all batches between two layers
@@ -55,26 +51,36 @@ class MemoryPlan:
     read_bytes: int = 0
     speeds: Speeds | None = None
     expected_seconds: float | None = None
+    fast_disk_seconds: float | None = None  # the same, were the disk one of FAST_DISK
+    estimate: bool = False  # there are no weights yet
 
     def with_speeds(self, speeds: Speeds) -> "MemoryPlan":
-        """The same with the seconds that the job takes at those speeds."""
+        """The same with the seconds that the job takes at those speeds, and from a fast disk."""
+        fast = speeds._replace(bytes_per_second=FAST_DISK)
+        return replace(
+            self,
+            speeds=speeds,
+            expected_seconds=self._seconds(speeds),
+            fast_disk_seconds=self._seconds(fast),
+        )
+
+    def _seconds(self, speeds: Speeds) -> float | None:
         if self.tokens is None:
-            return replace(self, speeds=speeds)
+            return None
         compute = speeds.pack_seconds + self.tokens / speeds.tokens_per_second
         read = self.layer_bytes / speeds.bytes_per_second
         ends = max(0, self.read_bytes - self.layers * self.layer_bytes) / speeds.bytes_per_second
-        if self.streaming:
-            seconds = ends + read + compute + (self.layers - 1) * max(read, compute)
-        else:
-            seconds = ends + self.layers * (read + compute)
-        return replace(self, speeds=speeds, expected_seconds=seconds)
+        if self.overlap:
+            return ends + read + compute + (self.layers - 1) * max(read, compute)
+        return ends + self.layers * (read + compute)
 
     def __str__(self) -> str:
         mode = "resident, all weights in memory"
         if self.streaming:
-            ahead = "read ahead" if self.buffers == 2 else "not read ahead, to save memory"
+            ahead = "read ahead" if self.overlap else "not read ahead, to save memory"
             mode = f"streaming, a layer at a time, the next one {ahead}"
         lines = [
+            *([ESTIMATE] if self.estimate else []),
             f"mode         {mode}",
             f"weights      {_gb(self.weights_bytes)}, {_gb(self.packed_bytes)} as computed with, "
             f"{self.layers} layers of {_gb(self.layer_bytes)}",
@@ -82,16 +88,21 @@ class MemoryPlan:
             f"memory       {_gb(self.peak_bytes)} at most, of {_gb(self.memory_bytes)}",
         ]
         if self.tokens is not None and self.scratch_bytes is not None:
-            lines.append(f"tokens       {self.tokens:,}")
+            lines.append(f"tokens       {'about ' if self.estimate else ''}{self.tokens:,}")
             lines.append(f"scratch      {_gb(self.scratch_bytes)} on disk")
         lines.append(f"passes       {self.passes}, {_gb(self.read_bytes)} to read")
         if self.speeds is not None:
+            rate = self.speeds.tokens_per_second / self.layers
             lines.append(
                 f"measured     {self.speeds.bytes_per_second / 1e9:.2f} GB/s read, "
-                f"{self.speeds.tokens_per_second / self.layers:,.0f} tokens/s through all layers"
+                f"{rate:,.{0 if rate >= 10 else 2}f} tokens/s through all layers"
             )
-        if self.expected_seconds is not None:
-            lines.append(f"time         about {_duration(self.expected_seconds)}")
+            reading = (self.read_bytes / rate for rate in (self.speeds.bytes_per_second, FAST_DISK))
+            times = self.expected_seconds, self.fast_disk_seconds
+            known = times if self.expected_seconds is not None else reading
+            here, fast = (_duration(seconds) for seconds in known if seconds is not None)
+            what = "time         about" if self.tokens is not None else "reading      about"
+            lines.append(f"{what} {here}; {fast} were the disk one of {FAST_DISK / 1e9:.0f} GB/s")
         return "\n".join(lines)
 
 
@@ -129,11 +140,13 @@ def plan_memory(
         layer_bytes=stored,
         layers=len(layers),
         buffers=0,
+        overlap=False,
         activation_bytes=activations,
         tokens=tokens,
         state_bytes=states,
         scratch_bytes=None if tokens is None else 0,
         read_bytes=weights.num_bytes(list(weights.places)),
+        estimate=isinstance(weights, Outline),
     )
     if not plan.streaming:
         return plan
@@ -156,6 +169,7 @@ def plan_memory(
         plan,
         peak_bytes=peak + (states if states is not None and in_memory else 0),
         buffers=buffers,
+        overlap=buffers == 2 or made > 0,
         scratch_bytes=None if states is None else 0 if in_memory else 2 * states,
         read_bytes=read,
     )
@@ -212,39 +226,6 @@ def activation_bytes(weights: Weights, engine: Engine, tokens: int) -> int:
     attention = (5 * queries + 2 * keys) * size + 1024 * size  # keys repeated for their queries
     mlp = 3 * inner * size
     return tokens * (residual + hidden * (4 + size) + max(attention, mlp)) + widened + (64 << 20)
-
-
-def measure_speeds(weights: Weights, engine: Engine) -> Speeds:
-    """Read the first layer, make it and take tokens through it; a second or a few."""
-    config = weights.config
-    names = weights.layer_names(0)
-    reader = TensorReader(weights)
-    size = reader.buffer_bytes(names)
-    buffer = reader.buffer(size)
-    buffer[:: 1 << 12] = bytes(len(buffer[:: 1 << 12]))  # pages are taken before the clock starts
-    tensors = reader.read(names, buffer)
-    rate = reader.num_bytes / reader.seconds
-    started = time.perf_counter()
-    for name, tensor in tensors.items():
-        reader.check_finite(name, tensor)
-    layer = engine.make_layer(
-        {name.removeprefix("model.layers.0."): tensor for name, tensor in tensors.items()}
-    )
-    packed = time.perf_counter() - started
-    for count in (64, min(PROBE_TOKENS, config.max_position_embeddings)):
-        plan = engine.plan(_probe_batch(count))
-        residual = torch.randn(count, config.hidden_size)
-        with torch.inference_mode():
-            started = time.perf_counter()
-            layer(residual, plan)
-            seconds = time.perf_counter() - started
-    return Speeds(rate, packed, count / seconds)
-
-
-def _probe_batch(count: int) -> TreeBatch:
-    places = torch.arange(count)
-    leaves = places[-1:]
-    return TreeBatch(torch.zeros_like(places), places, ((count,),), (((),),), leaves, (1,))
 
 
 def _numel(weights: Weights, name: str) -> int:

@@ -174,6 +174,18 @@ class TensorReader:
         return flat.view(extent.dtype).view(extent.shape)
 
 
+def sequential_rate(path: Path) -> float:
+    """Bytes a second of reading a file from its beginning to its end, past the page cache."""
+    memory = mmap.mmap(-1, CHUNK)
+    memory[::BLOCK] = bytes(CHUNK // BLOCK)  # pages are taken before the clock starts
+    size, done = path.stat().st_size, 0
+    started = time.perf_counter()
+    with _File(path, direct=True) as file, memoryview(memory) as view:
+        while done < size:
+            done += file.fill(view, done, min(size, done + CHUNK))
+    return size / (time.perf_counter() - started)
+
+
 class _File:
     """A file read in aligned blocks: directly, or where that is not to be had through the cache."""
 

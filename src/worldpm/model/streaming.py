@@ -203,10 +203,9 @@ def keeps_tensors(weights: Weights, engine: Engine) -> bool:
     if isinstance(engine, NativeEngine):
         return False
     kept = {torch.float32, getattr(torch, engine.dtype)}  # norms stay in float32 in any precision
-    extents = TensorReader(weights).extents
     count = weights.config.num_hidden_layers
     layers = [name for index in range(count) for name in weights.layer_names(index)]
-    return any(extents[name].dtype in kept for name in layers)
+    return any(weights.places[name].dtype in kept for name in layers)
 
 
 def batch_cost(config: ModelConfig, batch: TreeBatch) -> float:

@@ -22,11 +22,12 @@ EMBEDDING, NORM = "model.embed_tokens.weight", "model.norm.weight"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a tensor is: its file, shape and number of bytes."""
+    """Where a tensor is: its file, shape, number of bytes and type."""
 
     file: Path
     shape: tuple[int, ...]
     num_bytes: int
+    dtype: torch.dtype
 
 
 class Weights:
@@ -76,7 +77,7 @@ class Weights:
                         if kind not in DTYPES:
                             raise CheckpointError(f"{path}: {name} is {kind}; give bf16 or float32")
                         size = torch.Size(shape).numel() * DTYPES[kind].itemsize
-                        places[name] = Place(path, shape, size)
+                        places[name] = Place(path, shape, size, DTYPES[kind])
             except (SafetensorError, OSError) as error:
                 raise CheckpointError(f"{path}: damaged or cut short: {error}") from None
         return places
