@@ -28,7 +28,7 @@ sys.modules["torch"] = sys.modules["transformers"] = None
 from worldpm.evals.baselines import BASELINES, WITHOUT_WEIGHTS
 from worldpm.evals.protocols import PROTOCOLS
 from worldpm.evals.suites import read_counted
-began = time.perf_counter()
+began = time.process_time()
 read = {name: read_counted(name, Path(folder)) for name, folder in json.loads(sys.argv[1]).items()}
 out = {"rows": {name: [len(each.comparisons), each.dropped] for name, each in read.items()}}
 place = lambda comparisons: [[-float(i) for i in range(len(c.replies))] for c in comparisons]
@@ -38,7 +38,7 @@ for model, rule in {**BASELINES, **WITHOUT_WEIGHTS, "the first reply": place}.it
         out[f"{model}, {name}"] = [
             [f.suite, f.name, f.value, f.num, f.num_ties] for f in protocol.figures(scored)
         ]
-out["seconds"] = time.perf_counter() - began
+out["seconds"] = time.process_time() - began
 print(json.dumps(out))
 """
 
@@ -63,7 +63,7 @@ def test_seven_models_pass_all_real_suites_in_under_a_minute(run):
     """30,808 comparisons by seven rules under two protocols, no torch in the process."""
     assert sum(count for count, _ in run["rows"].values()) == 30_808
     assert run["rows"]["hh-rlhf"][1] == {"equal replies": 36, "ends with the user": 2}
-    assert run["seconds"] < 60
+    assert run["seconds"] < 60  # of the processor: other work on the machine is no failure
 
 
 def test_chance_is_one_half_to_the_paper_and_nothing_officially(run):
