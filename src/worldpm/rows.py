@@ -235,7 +235,10 @@ class _Row:
         margin = self.get("margin", float, None)
         if margin is None:  # what our own rows for TRL call it
             margin = self.get("difference", float, None)
-        better = (Edge(0, 1, margin=margin),)
+        edge = Edge(0, 1, margin=margin, weight=self.get("weight", float, 1.0))
+        if fault := edge_fault(edge, 2):
+            raise self.error("", fault)
+        better = (edge,)
         sides = [self._side(key) for key in ("chosen", "rejected")]
         if "prompt" in self.keys:
             prompt = self._prompt()

@@ -172,13 +172,18 @@ def test_export_trl_rows(worldpm, tmp_path):
     rows = [
         {"prompt": "p", "replies": ["a", "b", "c"], "better": [[2, 0], [1, 0]]},
         {"prompt": "q", "completions": ["x", "y"], "scores": [1, 4]},
+        {
+            "prompt": "w",
+            "replies": ["a", "b"],
+            "better": [{"winner": 0, "loser": 1, "weight": 0.5}],
+        },
         {"prompt": "tie", "replies": ["a", "b"]},
     ]
     source.write_bytes(b"\n".join(map(orjson.dumps, rows)))
     out = tmp_path / "trl.jsonl"
     result = worldpm("export", source, "--format", "trl", "-o", out, "--json")
     assert result.json["dropped"] == {"no_edge": 1}
-    assert result.json["rows"] == {"own": 3}
+    assert result.json["rows"] == {"own": 4}
     made = [orjson.loads(line) for line in out.read_bytes().splitlines()]
     assert made[0] == {
         "id": "1",
@@ -188,11 +193,13 @@ def test_export_trl_rows(worldpm, tmp_path):
         "chosen": [{"role": "assistant", "content": "c"}],
         "rejected": [{"role": "assistant", "content": "a"}],
         "difference": None,
+        "weight": 1.0,
     }
-    assert [row["chosen"][0]["content"] for row in made] == ["c", "b", "y"]
+    assert [row["chosen"][0]["content"] for row in made] == ["c", "b", "y", "a"]
     assert made[2]["difference"] == 3.0
     assert not any("margin" in row for row in made)  # TRL would subtract it from the rewards
-    assert list(read_comparisons(out))[2].better[0].margin == 3.0
+    back = [comparison.better[0] for comparison in read_comparisons(out)]
+    assert [(edge.margin, edge.weight) for edge in back[1:]] == [(None, 1), (3.0, 1), (None, 0.5)]
     said = worldpm("export", source, "--format", "trl", "-o", out, "--force")
     assert "left out: 1 comparisons without an edge" in said.err
 

@@ -102,7 +102,7 @@ def test_every_column_is_described():
         assert {each["name"] for each in features} == columns
         assert all(f"| {names} |" in body for names, _, _ in FORMS[form][0])
     assert "dataset_info" not in make()[0]
-    assert trl == {"id", "source", "url", "prompt", "chosen", "rejected", "difference"}
+    assert trl == {"id", "source", "url", "prompt", "chosen", "rejected", "difference", "weight"}
 
 
 def test_links_are_of_every_source():

@@ -118,7 +118,7 @@ def _trl_rows(comparison: "Comparison") -> list[dict[str, Any]]:
 
     `id`, `source` and `url` say whose texts they are. The edge's margin, in votes or points, is
     `difference` here: a column called margin TRL subtracts from the difference of two rewards,
-    which 300 votes would drown. TRL leaves out columns that it does not know.
+    which 300 votes would drown. TRL leaves out columns that it does not know, the weight too.
     """
     from worldpm.schema import comparison_row
 
@@ -133,6 +133,7 @@ def _trl_rows(comparison: "Comparison") -> list[dict[str, Any]]:
             "chosen": row["replies"][edge.winner],
             "rejected": row["replies"][edge.loser],
             "difference": edge.margin,
+            "weight": edge.weight,
         }
         for edge in comparison.better
     ]

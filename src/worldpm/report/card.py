@@ -36,6 +36,7 @@ ROW_TRL = (
         "number or null",
         "how far apart they are, in the source's own units; not a reward margin",
     ),
+    ("weight", "number", "what multiplies the edge's loss; TRL does not"),
 )
 ROW_OWN = (
     ("id, source", "text", "the key of a row is both: ids are unique within a source"),
@@ -72,6 +73,8 @@ dataset_info:
   - name: rejected
     list:{_MESSAGES}
   - name: difference
+    dtype: float64
+  - name: weight
     dtype: float64"""
 _TYPES_OWN = f"""\
 dataset_info:
