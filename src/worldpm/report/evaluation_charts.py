@@ -78,7 +78,7 @@ def dots(
 
 def diagram(bins: Sequence[Mapping[str, Any]]) -> str:
     """Claimed confidence across, what came true upwards, both from 50 to 100 %."""
-    room = SIDE - MARGIN - 10
+    room = SIDE - MARGIN - 22
 
     def x(value: float) -> float:
         return MARGIN + room * (value - 0.5) * 2
@@ -95,7 +95,7 @@ def diagram(bins: Sequence[Mapping[str, Any]]) -> str:
         ),
         *(
             f'<text class="s l" x="{MARGIN - 5}" y="{y(tick) + 4:.1f}">{100 * tick:.0f}</text>'
-            f'<line class="grid" x1="{MARGIN}" x2="{SIDE - 10}" y1="{y(tick):.1f}" '
+            f'<line class="grid" x1="{MARGIN}" x2="{SIDE - 22}" y1="{y(tick):.1f}" '
             f'y2="{y(tick):.1f}"/>'
             for tick in (0.3, 0.5, 0.75, 1.0)
         ),

@@ -61,6 +61,7 @@ circle.controlled { fill: var(--green) }
 table { border-collapse: collapse; font-size: .88rem; width: 100% }
 th { text-align: left; font-weight: 600; border-bottom: 2px solid var(--line) }
 td, th { padding: .2rem .7rem .2rem 0; vertical-align: top }
+td:nth-child(-n+2) { min-width: 6.5rem; overflow-wrap: anywhere }
 td { border-bottom: 1px solid var(--line) }
 .n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
 .up { color: var(--green) } .down { color: var(--red) }
