@@ -297,3 +297,15 @@ def test_turns_are_cut_as_they_stand():
     stripped = tuple(Message(turn.role, turn.content.strip()) for turn in turns)
     assert parse_turns(text.removeprefix("Note.")) == stripped
     assert cut_turns("none") == ("none", ())
+
+
+def test_the_weight_of_a_pair():
+    """A pair may weigh its edge, and an export's difference is its margin; a margin goes first."""
+    row = {"prompt": "p", "chosen": "a", "rejected": "b", "difference": 3, "weight": 0.25}
+    (edge,) = comparison_from_row(row, where="F:1", default_id="1").better
+    assert (edge.margin, edge.weight) == (3, 0.25)
+    (edge,) = comparison_from_row(row | {"margin": 2}, where="F:1", default_id="1").better
+    assert edge.margin == 2
+    for weight in (0, -1):
+        with pytest.raises(DataError, match=r"^F:1: weight must be over 0"):
+            comparison_from_row(row | {"weight": weight}, where="F:1", default_id="1")

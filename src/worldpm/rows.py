@@ -8,8 +8,8 @@ Shapes, told apart by their keys (`id`, `source`, `subset` and `meta` may stand 
     {"messages": [...]}                               one reply: the last message, the assistant's
     {"prompt", "replies", "better"?}                  K replies; better = [[winner, loser], ...] or
                                                       our own edges {"winner", "loser", "margin"?}
-    {"prompt", "chosen", "rejected", "margin"?}       text or messages; the prompt may be implicit:
-                                                      what two whole dialogues share
+    {"prompt", "chosen", "rejected", "margin"?,       text or messages; the prompt may be implicit:
+     "weight"?}                                       what two whole dialogues share
     {"prompt", "completions", "scores" or "ranks"}    K replies, edges where they differ; or
                                                       UltraFeedback's: {"response", "overall_score"}
                                                       as completions, "instruction" as prompt
