@@ -34,6 +34,16 @@ PULSE_SECONDS = 0.2
 RAY_STORE_BYTES = 100_000_000  # tasks and counts are small: all that is large is in files
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Who does the work; nothing of it changes a byte of the result."""
+
+    workers: int = 1
+    engine: Engine = "processes"
+    share: Share | None = None
+    quiet: bool = False
+
+
 class Task(Protocol):
     """Small, and picklable; `name` is its own among the tasks, and fit for a file."""
 

@@ -16,27 +16,18 @@ each source gave: rows read = posts + dropped.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from worldpm.forum.forums import Group, forum_of, group_dumps
-from worldpm.forum.progress import Display
 from worldpm.forum.reading import ForumSettings
 from worldpm.forum.tasks import Join, Scatter, join_shard, scatter_dump
 from worldpm.making import Making, making
+from worldpm.progress import Display
 from worldpm.store import read_manifest
-from worldpm.work import Engine, Share, run_tasks
+from worldpm.work import Run, run_tasks
 
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Who does the work; nothing of it changes a byte of the result."""
-
-    workers: int = 1
-    engine: Engine = "processes"
-    share: Share | None = None
-    quiet: bool = False
+__all__ = ["Run", "build_threads"]
 
 
 def build_threads(
