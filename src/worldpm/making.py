@@ -46,6 +46,7 @@ class Making:
     out: Path
     kind: str
     settings: Mapping[str, Any]
+    share: Share | None = None
 
     def finish(
         self,
@@ -55,7 +56,14 @@ class Making:
         dropped: Mapping[str, int],
         notes: Mapping[str, Any],
     ) -> None:
-        """Write the manifest and put the folder in its place."""
+        """Write the manifest and put the folder in its place.
+
+        A share does not, since another may be about to: InterruptedRunError says what is left.
+        """
+        if self.share is not None:
+            raise InterruptedRunError(
+                f"{self.folder}: all shares are done; the same command without --shard finishes it"
+            )
         self.out.mkdir(exist_ok=True)
         write_manifest(
             self.out,
@@ -106,7 +114,7 @@ def making(
         if folder.exists() and not force:
             raise OutputExistsError(f"{folder}: exists already; give another -o, or --force")
         _check_plan(folder, partial, orjson.loads(orjson.dumps(plan)), force)
-        made = Making(folder, partial, partial / "out", kind, settings)
+        made = Making(folder, partial, partial / "out", kind, settings, share)
         try:
             yield made
         except WorldPMError as error:
