@@ -4,6 +4,7 @@ import io
 
 from rich.console import Console
 
+from worldpm.report.evaluation_tables import markdown_report
 from worldpm.report.standing import figures_table, unmatched_lines
 
 
@@ -67,6 +68,19 @@ def test_figures_under_control_meet_those_published_so():
         assert theirs in text
         assert ("style-controlled" in text) is (control == "style")
         assert ("45.00" in text) is (control == "style")
+
+
+def test_the_report_keeps_the_two_controls_apart():
+    """Each published number stands in the line of its own control, beside what style reaches."""
+    rows = [row("Chat"), {**row("Chat"), "control": "style", "published_percent": 77.7}]
+    standing = {"protocol": "worldpm", "figures": [figure("Chat")],
+                "against": [{"name": "peer", "rows": rows, "unmatched": []}],
+                "controlled": [{**figure("Chat"), "value": 0.5, "style_alone": 0.45}]}  # fmt: skip
+    empty = dict.fromkeys(("classes", "evaluations", "contrasts", "probes"), ())
+    text = markdown_report({**empty, "models": ["m"], "figures": [standing], "testing": ""})
+    plain, controlled = (line for line in text.splitlines() if line.startswith("| Chat"))
+    assert plain == "| Chat | section, s | 62.50 | 1,234 | 98.70 |"
+    assert "style-controlled, style alone 45.00 | 50.00 | 1,234 | 77.70 |" in controlled
 
 
 def test_what_is_not_shown_is_counted_by_reason():

@@ -193,24 +193,30 @@ def _probe_rows(probes: Sequence[Json]) -> list[list[Cell]]:
 
 
 def _figure_rows(standing: Json) -> tuple[list[str], list[list[Cell]]]:
+    """Ours beside the published of the same control; then the controlled ones, with style alone."""
     published = {
-        (column["name"], row["group"], row["suite"], row["figure"]): row["published_percent"]
+        (column["name"], row["control"], row["group"], row["suite"], row["figure"]): row
         for column in standing["against"]
         for row in column["rows"]
     }
     names = [column["name"] for column in standing["against"]]
     rows = []
-    for each in standing["figures"]:
-        theirs = [
-            published.get((name, each["group"], each["suite"], each["name"])) for name in names
-        ]
+    every = [("none", each) for each in standing["figures"]]
+    every += [("style", each) for each in standing.get("controlled", ())]
+    for control, each in every:
+        place = (control, each["group"], each["suite"], each["name"])
+        theirs = [published.get((name, *place)) for name in names]
+        alone = each.get("style_alone")
+        words = [each["group"], each["suite"], "style-controlled" if control == "style" else ""]
+        if alone is not None:
+            words.append(f"style alone {100 * alone:.2f}")
         rows.append(
             [
                 each["name"],
-                ", ".join(filter(None, (each["group"], each["suite"]))),
+                ", ".join(filter(None, words)),
                 f"{100 * each['value']:.2f}",
                 f"{each['num']:,}",
-                *("" if value is None else f"{value:.2f}" for value in theirs),
+                *("" if row is None else f"{row['published_percent']:.2f}" for row in theirs),
             ]
         )
     return ["figure", "of", "%", "pairs", *names], rows
