@@ -53,7 +53,7 @@ def columns(values: Mapping[str, float], unit: str, height: int = 180) -> str:
     """An upright bar for each named value, in order: a histogram, or years."""
     most = max(values.values(), default=0) or 1
     step = WIDTH / max(1, len(values))
-    every = 1 + len(values) // 12  # labels that would run into each other are left out
+    every = _every(values)
     rows = []
     for place, (label, value) in enumerate(values.items()):
         tall = (height - 40) * value / most
@@ -83,8 +83,10 @@ def bands(values: Mapping[str, Sequence[float]], unit: str, height: int = 220) -
         return height - 24 - (height - 44) * (value - least) / (most - least or 1)
 
     rows = [f'<line class="h" x1="0" x2="{WIDTH}" y1="{up(0):.1f}" y2="{up(0):.1f}"/>']
+    every = _every(values)
     for place, (label, (low, middle, high)) in enumerate(values.items()):
         x = place * step
+        shown = escape(_short(label, 11)) if place % every == 0 else ""
         rows.append(
             f"<g><title>{escape(label)}: median {middle:g}, half between {low:g} and {high:g} "
             f"{escape(unit)}</title>"
@@ -93,8 +95,7 @@ def bands(values: Mapping[str, Sequence[float]], unit: str, height: int = 220) -
             f'<line class="d" x1="{x + step * 0.15:.1f}" x2="{x + step * 0.85:.1f}" '
             f'y1="{up(middle):.1f}" y2="{up(middle):.1f}"/>'
             f'<text class="m" x="{x + step / 2:.1f}" y="{up(middle) - 6:.1f}">{middle:g}</text>'
-            f'<text class="m" x="{x + step / 2:.1f}" y="{height - 6}">{escape(_short(label, 11))}'
-            "</text></g>"
+            f'<text class="m" x="{x + step / 2:.1f}" y="{height - 6}">{shown}</text></g>'
         )
     return _svg(height, unit, rows)
 
@@ -104,6 +105,11 @@ def _svg(height: float, label: str, rows: Sequence[str]) -> str:
         f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(label)}">'
         f"{''.join(rows)}</svg>"
     )
+
+
+def _every(values: Mapping[str, object]) -> int:
+    """1 to label every group, 2 every other, and so on: labels must not run into each other."""
+    return 1 + len(values) // 12
 
 
 def _short(text: str, most: int = 30) -> str:
