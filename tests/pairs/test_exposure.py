@@ -58,7 +58,7 @@ def planted(by_rank, by_delay, num_threads=4000, spread=1.5, quality=0.0):
         yield thread(rng.poisson(mean).tolist(), delays, number)
 
 
-BY_RANK = (0.0, -0.5, -0.8, -1.0, -1.2, 0.0, 0.0)
+BY_RANK = (0.0, -0.5, -0.8, -1.0, -1.2, *(0.0,) * 5)
 BY_DELAY = (0.0, -0.1, -0.2, -0.3, -0.6, -0.9, -1.2, -1.5)
 
 
@@ -77,6 +77,13 @@ def test_equal_exposure_is_found_too():
     model = fit_exposure(counted(even))
     assert np.abs(model.by_rank[:5]).max() < 0.12
     assert np.abs(model.by_delay).max() < 0.15
+
+
+def test_a_step_that_nobody_reached_is_as_high_as_the_one_before():
+    """Nothing is known of it, and to be seen like the very first would be the oddest guess."""
+    model = fit_exposure(counted(planted(BY_RANK, BY_DELAY, num_threads=500)))
+    assert model.by_rank[4] < -0.5
+    assert set(model.by_rank[5:]) == {model.by_rank[4]}
 
 
 def test_popular_threads_do_not_pass_for_early_ones():
@@ -144,9 +151,9 @@ def test_cells_are_order_of_arrival_and_delay():
     undated = thread([0, 0], [10, None])
     assert cells_of(undated.answers, undated.question) is None
     assert ExposureModel().exposures(undated.answers, undated.question) is None
-    many = thread([0] * 15, range(15))
+    many = thread([0] * 22, range(22))
     ranks = [cell // len(DELAYS) for cell in cells_of(many.answers, many.question)]
-    assert ranks == [0, 1, 2, 3, 4, 4, 5, 5, 5, 5, 6, 6, 6, 6, 6]
+    assert ranks == [0, 1, 2, 3, 4, 4, *[5] * 4, *[6] * 10, 7, 7]
 
 
 def test_an_answer_before_its_question_has_no_delay():

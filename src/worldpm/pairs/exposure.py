@@ -37,13 +37,13 @@ from pydantic import ConfigDict, Field
 from worldpm.config import Settings
 from worldpm.records import Post, Thread
 
-RANKS = (1, 2, 3, 4, 5, 7, 11)  # the first order of arrival in each step
+RANKS = (1, 2, 3, 4, 5, 7, 11, 21, 51, 101)  # the first order of arrival in each step
 DELAYS = (0, 600, 3600, 6 * 3600, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400)  # seconds
 # The fit takes at most so many votes of one thread (each counts for less above): popular threads
 # are no independent voters, and one of 10,000 votes must not stand for 1,000 threads.
 VOTES_OF_A_THREAD = 30
 UNIT = 5040  # votes are counted in whole parts of this, so that sums have no order
-PRIOR = 1.0  # a normal prior with deviation 1 on each step: log exposures beyond 3 are rare
+PRIOR = 1.0  # a normal prior with deviation 1 on the rise at each step, which are rarely larger
 
 
 class ExposureSettings(Settings):
@@ -138,7 +138,8 @@ class ExposureModel:
 def fit_exposure(counts: ExposureCounts) -> ExposureModel:
     """The steps that maximise the sum over cells a, b of votes[a, b] log(e_a / (e_a + e_b)).
 
-    Newton's method; the loss is convex, and the prior keeps steps that nobody voted on at 0.
+    Newton's method; the loss is convex, and by the prior a step that nobody reached is as high as
+    the one before it.
     Raises nothing: with no votes the exposures are equal.
     """
     table = np.zeros((len(RANKS) * len(DELAYS),) * 2)
@@ -149,7 +150,8 @@ def fit_exposure(counts: ExposureCounts) -> ExposureModel:
     steps = np.zeros((len(table), len(RANKS) + len(DELAYS)))
     for cell in range(len(table)):
         rank, delay = divmod(cell, len(DELAYS))
-        steps[cell, [rank, len(RANKS) + delay]] = 1.0
+        steps[cell, : rank + 1] = 1.0  # the rise at each step up to its own
+        steps[cell, len(RANKS) : len(RANKS) + delay + 1] = 1.0
     free = [n for n in range(steps.shape[1]) if n not in (0, len(RANKS))]
     columns = (steps[first] - steps[second])[:, free]
     found = np.zeros(len(free))
@@ -170,10 +172,12 @@ def fit_exposure(counts: ExposureCounts) -> ExposureModel:
             break
     whole = np.zeros(steps.shape[1])
     whole[free] = found
-    rounded = [
-        round(float(value), 6) for value in whole
-    ]  # a manifest without noise of the last bit
-    return ExposureModel(tuple(rounded[: len(RANKS)]), tuple(rounded[len(RANKS) :]))
+    # Rounded, so that the last bit of a sum does not show in the manifest.
+    by_rank, by_delay = (
+        tuple(round(float(value), 6) for value in np.cumsum(rises))
+        for rises in (whole[: len(RANKS)], whole[len(RANKS) :])
+    )
+    return ExposureModel(by_rank, by_delay)
 
 
 def corrected_scores(

@@ -5,7 +5,7 @@
         findings = survey.findings(settings)
     compare(thread, settings, drop, findings)
 
-What is gathered is whole numbers in bounded tables (a number a tag; 3,136 of exposure), so that the
+What is gathered is whole numbers in bounded tables (a number a tag; 6,400 of exposure), so that the
 findings do not depend on how the threads were shared out.
 """
 
