@@ -57,8 +57,12 @@ def test_official_figures_with_a_peer_beside_them(worldpm, judgebench, model, tm
         "gpt-4o-2024-05-13: Reasoning": 67.3,
         "gpt-4o-2024-05-13: Math": 82.1,
     }
+    whole = "4 of the 620 that the whole of judgebench makes"
+    assert figures["coverage"] == {"judgebench": whole}
+    assert all(whole in row["caveats"] for row in peer["rows"])
     text = worldpm(*command)
     assert "70.10" in text.out
+    assert whole in text.err
     assert f"{PEER}: 8 published figures not shown: rewardbench2 was not evaluated" in text.err
 
 

@@ -86,8 +86,10 @@ def test_the_report_keeps_the_two_controls_apart():
 def test_what_is_not_shown_is_counted_by_reason():
     """One line for each reason, the commonest first."""
     unmatched = [{"reason": "a"}, {"reason": "b"}, {"reason": "b"}]
-    standing = {"against": [{"name": "x", "rows": [], "unmatched": unmatched}]}
+    column = {"name": "x", "rows": [], "unmatched": unmatched}
+    standing = {"against": [column], "coverage": {"s": "1 of 2"}}
     assert unmatched_lines(standing) == [
+        "1 of 2",
         "x: 2 published figures not shown: b",
         "x: 1 published figures not shown: a",
     ]

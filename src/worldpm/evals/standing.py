@@ -1,7 +1,9 @@
 """A protocol's figures with the published ones beside them, as plain values.
 
-standing("worldpm", {"rm-bench": (comparisons, scores)}, [find("paper:WorldPM-72B-RLHFLow")])
--> {"format", "protocol", "figures": [...], "against": [{"name", "rows", "unmatched"}]}
+scored = {"rm-bench": (comparisons, scores)}
+standing("worldpm", scored, [find("paper:WorldPM-72B-RLHFLow")])
+-> {"format", "protocol", "figures": [...], "controlled": [...], "coverage": {...},
+    "against": [{"name", "rows", "unmatched"}]}
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,12 +13,15 @@ from typing import Any, get_args
 from worldpm.evals.figures import Figure
 from worldpm.evals.protocols import Scored, protocol
 from worldpm.evals.published import Control, Published, beside
+from worldpm.evals.suite_files import coverage
 
 FORMAT = "worldpm-figures/1"
 
 
 def standing(name: str, scored: Scored, against: Sequence[Published] = ()) -> dict[str, Any]:
     """Every figure of the protocol that the suites allow, and what others published of the same.
+
+    "coverage" says of each suite that is not whole how much of it there was.
 
     "controlled" are figures under control of style, where something was published so. Under
     "against", `rows` have ours and theirs in percent with the caveats between them, and `unmatched`
@@ -27,17 +32,23 @@ def standing(name: str, scored: Scored, against: Sequence[Published] = ()) -> di
     controlled = any(row.control == "style" for each in against for row in each.rows)
     if controlled and chosen.controlled is not None:
         figures["style"] = chosen.controlled(scored)
+    found = {suite: coverage(suite, len(read)) for suite, (read, _) in scored.items()}
+    part = {suite: text for suite, text in found.items() if text is not None}
     return {
         "format": FORMAT,
         "protocol": name,
         "figures": [asdict(each) for each in figures["none"]],
         "controlled": [asdict(each) for each in figures.get("style", ())],
-        "against": [_column(each, figures, name) for each in against],
+        "coverage": part,
+        "against": [_column(each, figures, name, part) for each in against],
     }
 
 
 def _column(
-    published: Published, figures: Mapping[Control, Sequence[Figure]], protocol_name: str
+    published: Published,
+    figures: Mapping[Control, Sequence[Figure]],
+    protocol_name: str,
+    part: Mapping[str, str],
 ) -> dict[str, Any]:
     """One published model: each of its rows by the control of style it was printed under."""
     rows, unmatched = [], []
@@ -47,6 +58,9 @@ def _column(
         )
         found = beside(own, figures.get(control, ()), protocol=protocol_name, control=control)
         for row, figure in found.pairs:
+            caveats = [*found.caveats.get(row.figure, ())]
+            if row.suite is not None and row.suite in part and row.count is None:
+                caveats.append(part[row.suite])
             rows.append(
                 {
                     "figure": row.figure,
@@ -55,7 +69,7 @@ def _column(
                     "control": control,
                     "ours_percent": figure.percent,
                     "published_percent": row.percent,
-                    "caveats": list(found.caveats.get(row.figure, ())),
+                    "caveats": caveats,
                     "source": row.source,
                     "url": row.url,
                 }

@@ -1,7 +1,7 @@
 """Which files each suite expects, where they come from, and how many comparisons they make.
 
     FILES["judgebench"].files -> ("data/dataset=judgebench,response_model=*.jsonl",)
-    coverage("rewardbench", 2000) -> "2,000 of the 2,985 published"
+    coverage("rewardbench", 2000) -> "2,000 of the 2,985 that the whole of rewardbench makes"
 
 `docs/reference/suites.md` is written from this table.
 """
@@ -118,7 +118,7 @@ FILES: dict[str, Files] = {
         f"{_HUB}/Anthropic/hh-rlhf",
         "MIT",
         ("{harmless,helpful}-*/test.jsonl.gz",),
-        8552,
+        8514,
         "whole",
     ),
     "helpsteer2": Files(
@@ -140,7 +140,9 @@ FILES: dict[str, Files] = {
 }
 
 
-def coverage(suite: str, rows: int) -> str | None:
-    """What to say where the rows that were read, dropped ones included, are not the whole set."""
+def coverage(suite: str, comparisons: int) -> str | None:
+    """What to say where the comparisons that were read are not those of the whole set."""
     whole = FILES[suite].comparisons
-    return None if rows == whole else f"{rows:,} of the {whole:,} published"
+    if comparisons == whole:
+        return None
+    return f"{comparisons:,} of the {whole:,} that the whole of {suite} makes"
