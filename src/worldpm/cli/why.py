@@ -173,7 +173,7 @@ def _of_thread(
 
     from worldpm.pairs.sample import compare
     from worldpm.pairs.settings import PairSettings
-    from worldpm.pairs.survey import needs_survey
+    from worldpm.pairs.survey import Findings, needs_survey
 
     if left_out is not None:
         what = f"is a post of thread {thread.id}, which {left_out['what']}"
@@ -187,13 +187,14 @@ def _of_thread(
             "the settings in the manifest are not those of this version: "
             f"{error.errors()[0]['msg']}"
         ) from None
-    if needs_survey(settings):
+    found = manifest.get("findings") or {}
+    if needs_survey(settings) and not found:
         defaults = PairSettings()
         settings = settings.model_copy(
             update={"exposure": defaults.exposure, "topics": defaults.topics}
         )
     reasons: list[str] = []
-    comparison = compare(thread, settings, reasons.append)
+    comparison = compare(thread, settings, reasons.append, Findings.from_dict(found))
     post = next((post for post in thread.posts if post.id == name), None)
     answers = [answer.id for answer in thread.answers]
     is_reply = post is not None and post.id != thread.question.id and name != thread.id
