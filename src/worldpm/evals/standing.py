@@ -1,9 +1,11 @@
 """A protocol's figures with the published ones beside them, as plain values.
 
-scored = {"rm-bench": (comparisons, scores)}
-standing("worldpm", scored, [find("paper:WorldPM-72B-RLHFLow")])
--> {"format", "protocol", "figures": [...], "controlled": [...], "coverage": {...},
-    "against": [{"name", "rows", "unmatched"}]}
+    scored = {"rm-bench": (comparisons, scores)}
+    standing("worldpm", scored, [find("paper:WorldPM-72B-RLHFLow")])
+    -> {"format", "protocol", "figures": [...], "controlled": [...], "coverage": {...},
+        "against": [{"name", "rows", "unmatched"}]}
+
+What `worldpm eval --protocol --against` writes and `worldpm.report.standing` shows.
 """
 
 from collections.abc import Mapping, Sequence
