@@ -6,7 +6,7 @@ from suite_folders import WRITERS
 from tiny import small_model
 
 import worldpm.score as scoring
-from worldpm.evals.style import PAPER
+from worldpm.evals.surface import PAPER
 
 
 @pytest.fixture(scope="session")

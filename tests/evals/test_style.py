@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from worldpm.errors import ConfigError
 from worldpm.evals.metrics import EdgeTable, edge_table
-from worldpm.evals.style import FEATURES, PAPER, check_features, phi, style_edges, style_report
+from worldpm.evals.style import check_features, phi, style_edges, style_report
+from worldpm.evals.surface import FEATURES, PAPER
 from worldpm.records import Comparison, Edge, Message
 
 

@@ -114,7 +114,8 @@ def evaluate(
     quiet: QuietFlag = False,
 ) -> None:
     """Accuracy and Bradley-Terry loss with 95 % intervals, beside length, style and chance."""
-    from worldpm.evals.style import PAPER, check_features
+    from worldpm.evals.style import check_features
+    from worldpm.evals.surface import PAPER
 
     features = tuple(style or PAPER)
     check_features(features)

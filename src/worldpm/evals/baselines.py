@@ -13,22 +13,10 @@ their loss only as `Outcome.fitted_loss_nats`.
 """
 
 import hashlib
-import re
 from collections.abc import Callable, Sequence
 
+from worldpm.evals.surface import count_marks, count_words
 from worldpm.records import Comparison, Conversation, ScoreFn
-
-# A Han, kana or Hangul character is about a word; elsewhere a word is a run of word characters.
-_WORD = re.compile(
-    r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+"
-)
-CODE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
-_MARKS = re.compile(
-    r"^[ \t]*(?:[-*+]|\d{1,3}[.)])[ \t]+\S"  # a list item
-    r"|^#{1,6}[ \t]+\S"  # a header
-    r"|\*\*[^*\n]+\*\*|__[^_\n]+__",  # bold
-    re.MULTILINE,
-)
 
 
 def _score_each(
@@ -46,11 +34,6 @@ def longer_characters(comparisons: Sequence[Comparison]) -> list[list[float]]:
     return _score_each(comparisons, lambda text: float(len(text)))
 
 
-def count_words(text: str) -> int:
-    """Words of a text; a Han, kana or Hangul character counts as one."""
-    return len(_WORD.findall(text))
-
-
 def longer_words(comparisons: Sequence[Comparison]) -> list[list[float]]:
     """The reply's length in words, as `count_words` counts."""
     return _score_each(comparisons, lambda text: float(count_words(text)))
@@ -58,7 +41,7 @@ def longer_words(comparisons: Sequence[Comparison]) -> list[list[float]]:
 
 def more_markdown(comparisons: Sequence[Comparison]) -> list[list[float]]:
     """List items + headers + bold elements outside fenced code: the marks of WorldPM 3.3."""
-    return _score_each(comparisons, lambda text: float(len(_MARKS.findall(CODE.sub("", text)))))
+    return _score_each(comparisons, lambda text: float(count_marks(text)))
 
 
 def chance(comparisons: Sequence[Comparison]) -> list[list[float]]:

@@ -13,7 +13,7 @@ Edges of one prompt are not independent, so every interval and test resamples wh
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -267,20 +267,60 @@ def measure(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Outcome:
-    """All measures of one group of edges.
+    """All measures of one group of edges; see `measure_all`."""
+    tables = {"": edges}
+    return measure_all(name, tables, weighting=weighting, seed=seed, resamples=resamples)[""]
 
+
+def measure_all(
+    name: str,
+    tables: Mapping[str, EdgeTable],
+    *,
+    weighting: Weighting,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> dict[str, Outcome]:
+    """All measures of one group of edges under several models, a model's table by its name.
+
+    The tables are of the same comparisons in the same order, so that all share each bootstrap draw.
     Intervals: percentile bootstrap over comparisons. But where every comparison weighs the same and
     is wholly right or wholly wrong, accuracy is a plain proportion and has Wilson's interval, since
     the bootstrap of ten right answers out of ten would claim [1, 1]. Raises WorldPMError if there
     is no edge.
     """
+    edges = next(iter(tables.values()))
     if edges.num_clusters == 0:
         raise WorldPMError(f"{name}: no comparison has a known edge, so nothing can be measured")
     weight = edge_weights(edges, weighting)
     sizes = by_cluster(edges, weight)
-    columns = [edge_accuracy(edges.difference), edge_loss(edges.difference)]
-    totals = np.column_stack([by_cluster(edges, weight * column) for column in columns])
+    totals = np.column_stack(
+        [
+            by_cluster(edges, weight * per_edge(table.difference))
+            for table in tables.values()
+            for per_edge in (edge_accuracy, edge_loss)
+        ]
+    )
     samples = bootstrap_means(totals, sizes, seed=seed, resamples=resamples)
+    found = {}
+    for place, (model, table) in enumerate(tables.items()):
+        assert np.array_equal(table.cluster, edges.cluster)
+        own = slice(2 * place, 2 * place + 2)
+        found[model] = _outcome(
+            name, table, weight, weighting, totals[:, own], sizes, samples[:, own], seed
+        )
+    return found
+
+
+def _outcome(
+    name: str,
+    edges: EdgeTable,
+    weight: Floats,
+    weighting: Weighting,
+    totals: Floats,
+    sizes: Floats,
+    samples: Floats,
+    seed: int,
+) -> Outcome:
     right = totals[:, 0] / sizes
     plain = bool(np.all((right < 1e-12) | (right > 1 - 1e-12)) and np.allclose(sizes, sizes[0]))
     return Outcome(

@@ -23,17 +23,17 @@ from worldpm.evals.calibration import Bin, Temperature, reliability, temperature
 from worldpm.evals.groups import Group, groups_of
 from worldpm.evals.metrics import (
     Difference,
-    EdgeTable,
     Outcome,
     Weighting,
     difference,
     edge_table,
-    measure,
+    measure_all,
     select,
 )
 from worldpm.evals.mistakes import Mistake, worst_mistakes
 from worldpm.evals.resampling import RESAMPLES
-from worldpm.evals.style import PAPER, StyleReport, style_edges, style_only, style_report
+from worldpm.evals.style import StyleReport, style_edges, style_only, style_report
+from worldpm.evals.surface import PAPER
 from worldpm.records import Comparison, ScoreFn
 
 FORMAT = "worldpm-evaluation/1"
@@ -112,16 +112,20 @@ def evaluate(
         floors[STYLE_ONLY] = style_only(ours, style, weighting=weighting, seed=seed)
 
     def line(group: Group) -> Line:
-        def outcome(table: EdgeTable) -> Outcome:
-            return measure(group.name, table, weighting=weighting, seed=seed, resamples=resamples)
-
         mine = select(ours, group.keep)
         tables = {floor: select(table, group.keep) for floor, table in floors.items()}
+        outcomes = measure_all(
+            group.name,
+            {"": mine, **tables},
+            weighting=weighting,
+            seed=seed,
+            resamples=resamples,
+        )
         detailed = group.kind in DETAILED
         return Line(
             kind=group.kind,
-            outcome=outcome(mine),
-            floors={floor: outcome(table) for floor, table in tables.items()},
+            outcome=outcomes.pop(""),
+            floors=outcomes,
             over_length=difference(
                 mine, tables[LENGTH], weighting=weighting, seed=seed, resamples=resamples
             ),

@@ -15,7 +15,6 @@ as in the paper and held out by prompt, and beside it stands what style alone re
 array([[0.5]])
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldpm.errors import ConfigError
-from worldpm.evals.baselines import CODE, count_words
 from worldpm.evals.logistic import fit_logistic, held_out_margins
 from worldpm.evals.metrics import (
     Difference,
@@ -34,39 +32,10 @@ from worldpm.evals.metrics import (
     edge_loss,
     edge_weights,
 )
+from worldpm.evals.surface import FEATURES, PAPER
 from worldpm.records import Comparison, Edge
 
 Floats = NDArray[np.float64]
-
-_LISTS = re.compile(r"^[ \t]*(?:[-*+]|\d{1,3}[.)])[ \t]+\S", re.MULTILINE)
-_HEADERS = re.compile(r"^#{1,6}[ \t]+\S", re.MULTILINE)
-_BOLD = re.compile(r"\*\*[^*\n]+\*\*|__[^_\n]+__")
-_FENCES = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
-_EMOJI = re.compile("[\u2600-\u27bf\U0001f1e6-\U0001f1ff\U0001f300-\U0001faff]")
-_REFUSAL = re.compile(
-    r"\b(?:I (?:cannot|can't|can’t|am unable to|won't|won’t|must decline)"
-    r"|I(?:'m|’m| am) (?:sorry|unable|not able)|as an AI\b)|抱歉|无法",
-    re.IGNORECASE,
-)
-
-
-def _outside_code(pattern: re.Pattern[str]) -> Callable[[str], float]:
-    return lambda text: float(len(pattern.findall(CODE.sub("", text))))
-
-
-PAPER = ("length", "lists", "headers", "bold")
-FEATURES: Mapping[str, Callable[[str], float]] = {
-    "length": lambda text: float(count_words(text)),
-    "lists": _outside_code(_LISTS),
-    "headers": _outside_code(_HEADERS),
-    "bold": _outside_code(_BOLD),
-    "characters": lambda text: float(len(text)),
-    "emoji": lambda text: float(len(_EMOJI.findall(text))),
-    "code": lambda text: float((len(_FENCES.findall(text)) + 1) // 2),
-    "refusal": lambda text: float(bool(_REFUSAL.search(text[:300]))),
-}
-"""What can be counted of a reply. The first four are the paper's; `length` is in words, or in
-tokens where `style_edges` is given a counter. `refusal` is 1 where the reply opens like one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +112,9 @@ def style_edges(
     Raises ConfigError as `check_features`.
     """
     check_features(features)
-    rules = dict(FEATURES)
+    rules: dict[str, Callable[[str], float]] = dict(FEATURES)
     if count_tokens is not None:
-        rules["length"] = lambda text: float(count_tokens(text))
+        rules["length"] = count_tokens
     rows = [np.zeros((0, len(features)))]
     for comparison in comparisons:
         if comparison.better:
