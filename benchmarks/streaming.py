@@ -15,12 +15,11 @@ import math
 import os
 import re
 import resource
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -28,13 +27,10 @@ from statistics import median
 from typing import Any
 
 import orjson
-import torch
-from torch import Tensor
+from large_checkpoint import SHAPE, make_checkpoint
 
-from worldpm.model.checkpoint import TOKENIZER_FILES, head_of, save_tensors, weight_files
+from worldpm.model.checkpoint import weight_files
 from worldpm.model.config import parse_config
-from worldpm.model.decoder import PreferenceModel
-from worldpm.model.default import fetch
 from worldpm.model.memory import parse_bytes
 from worldpm.model.reading import TensorReader
 from worldpm.model.streaming import Streaming
@@ -44,67 +40,8 @@ from worldpm.records import Comparison
 from worldpm.score import load, plan_score
 from worldpm.tokens.encode import Encoder
 
-SHAPE = {  # Qwen2.5-7B's config.json
-    "architectures": ["Qwen2ForSequenceClassification"], "model_type": "qwen2", "num_labels": 1,
-    "hidden_size": 3584, "intermediate_size": 18_944, "num_hidden_layers": 28,
-    "num_attention_heads": 28, "num_key_value_heads": 4, "vocab_size": 152_064,
-    "rms_norm_eps": 1e-6, "rope_theta": 1e6, "max_position_embeddings": 32_768,
-    "tie_word_embeddings": False,
-}  # fmt: skip
-SHARD_BYTES = 1_500_000_000
 DISK_SECONDS = 4.0
 Report = dict[str, Any]
-
-
-def make_checkpoint(folder: Path, tokenizer: Path | None, shape: Mapping[str, Any] = SHAPE) -> None:
-    """A random checkpoint of `shape`, a causal model's unread output layer with it."""
-    if (folder / "config.json").is_file():
-        return
-    tokenizer = tokenizer or fetch()
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in TOKENIZER_FILES:
-        if (tokenizer / name).is_file():
-            shutil.copyfile(tokenizer / name, folder / name)
-    config = parse_config(shape, "shape")
-    with torch.device("meta"):
-        head = head_of({"score.weight": torch.empty(0)}, config.hidden_size, folder)
-        state = PreferenceModel(config, head).state_dict()
-        state["lm_head.weight"] = torch.empty(config.vocab_size, config.hidden_size)
-    values = torch.randn(16_000_057, generator=torch.Generator().manual_seed(0))
-    weight_map: dict[str, str] = {}
-    for number, names in enumerate(shards({name: 2 * t.numel() for name, t in state.items()}), 1):
-        file = f"model-{number:05d}.safetensors"
-        seeds = enumerate(names, len(weight_map) + 1)
-        made = {name: fill(name, state[name], values, seed) for seed, name in seeds}
-        save_tensors(made, folder / file)
-        weight_map |= dict.fromkeys(names, file)
-    index = orjson.dumps({"metadata": {}, "weight_map": weight_map})
-    (folder / "model.safetensors.index.json").write_bytes(index)
-    (folder / "config.json").write_bytes(orjson.dumps(dict(shape)))
-    os.sync()
-
-
-def shards(sizes: Mapping[str, int]) -> Iterator[list[str]]:
-    """Names in their order, in groups of at most SHARD_BYTES, or one."""
-    names: list[str] = []
-    for name, size in sizes.items():
-        if names and sum(sizes[n] for n in names) + size > SHARD_BYTES:
-            yield names
-            names = []
-        names.append(name)
-    yield names
-
-
-def fill(name: str, like: Tensor, values: Tensor, seed: int) -> Tensor:
-    """Normal values at a scale that keeps the states of order one; others for every tensor.
-
-    Taken from `values` again and again: drawing 7.6 billion would take longer than to write them.
-    """
-    if "norm" in name:
-        return 1 + 0.1 * values[: like.numel()].roll(seed).bfloat16()
-    fan_in = 1 if "embed" in name else like.shape[-1] if like.dim() == 2 else 400
-    own = values.roll(seed * 104_729).mul(fan_in**-0.5).bfloat16()
-    return own.repeat(-(-like.numel() // own.numel()))[: like.numel()].view(like.shape)
 
 
 def short_pairs(data: Path, encoder: Encoder, count: int, most: int) -> list[Comparison]:
@@ -227,7 +164,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, help="a folder; the default model's if not given")
     parser.add_argument("--shape", type=Path, help="another config.json")
     parser.add_argument("--conversations", type=int, default=200)
-    parser.add_argument("--max-tokens", type=int, default=100)
+    parser.add_argument("--max-tokens", type=int, default=100, help="of a conversation")
     parser.add_argument("--memory", default="5GB", help="what the scorer is told")
     parser.add_argument("--limit", default="6GB", help="of a child's address space")
     parser.add_argument("--dtype", default="bfloat16")

@@ -16,11 +16,11 @@ SMALL = {
 @pytest.fixture
 def checkpoint(tmp_path, monkeypatch):
     """Twelve megabytes in shards of at most three."""
-    import streaming
+    import large_checkpoint
 
-    monkeypatch.setattr(streaming, "SHARD_BYTES", 3_000_000)
-    streaming.make_checkpoint(
-        tmp_path / "m", tiny_tokenizer(tmp_path / "t"), streaming.SHAPE | SMALL
+    monkeypatch.setattr(large_checkpoint, "SHARD_BYTES", 3_000_000)
+    large_checkpoint.make_checkpoint(
+        tmp_path / "m", tiny_tokenizer(tmp_path / "t"), large_checkpoint.SHAPE | SMALL
     )
     return tmp_path / "m"
 
