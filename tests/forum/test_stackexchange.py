@@ -1,6 +1,7 @@
 """Stack Exchange dumps: what becomes a post, what is counted, what is refused."""
 
 import time
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -101,14 +102,28 @@ def test_parser_gives_the_same_rows_however_the_bytes_are_cut(size):
     assert titles == [f"\u00e9\u4e2d {i}" for i in range(20)]
 
 
-def test_parser_frees_rows_as_it_goes():
-    """Memory is bounded: at most one finished row stays in the tree."""
-    kept = []
-    parser = RowParser("x", lambda element: kept.append(len(element.getparent())))
-    for start in range(0, len(data := document(*(question(i) for i in range(500)))), 1000):
-        parser.feed(data[start : start + 1000])
-    assert len(kept) == 500
-    assert kept[-1] < 10
+def test_parser_keeps_nothing():
+    """Memory is bounded whatever stands below the root: rows, other elements, deep ones, text."""
+    pieces = [question(1), "<other/>", "<x><row/><y>text</y></x>", "text " * 20, "<!-- c -->"]
+    parser = RowParser("x", lambda row: None)
+    parser.feed(b"<posts>")
+    peaks = []
+    for _ in range(2):
+        tracemalloc.start()
+        for _ in range(3000):
+            parser.feed("".join(pieces).encode())
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0] + 10_000
+
+
+def test_only_rows_right_below_the_root_count():
+    """A row within a row or within something else is none of the dump's."""
+    found = []
+    parser = RowParser("x", lambda row: found.append(row.get("Id")))
+    parser.feed(b'<posts><row Id="1"><row Id="2"/></row><x><row Id="3"/></x><row Id="4"/></posts>')
+    parser.close()
+    assert found == ["1", "4"]
 
 
 ENTITIES = {

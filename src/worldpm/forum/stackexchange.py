@@ -16,7 +16,8 @@ votes (`numbered`).
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,11 @@ from worldpm.forum.shards import Shards
 from worldpm.records import Post, Thread
 from worldpm.work import pulse
 
+Row = Mapping[str, str]
 CHUNK_BYTES = 1 << 20
+_SAFELY: dict[str, Any] = {
+    "resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False,
+}  # fmt: skip
 QUESTION, ANSWER = "1", "2"
 OTHER_POST_TYPES = {
     "3": "wiki_post",
@@ -59,7 +64,7 @@ def scatter(path: Path, settings: ForumSettings, reading: Reading, shards: Shard
     entities, decompression bombs, names that escape, no Posts.xml.
     """
     site = _Site(reading, shards)
-    rows: dict[str, Callable[[etree._Element], None]] = {
+    rows: dict[str, Callable[[Row], None]] = {
         "Posts.xml": site.post,
         "Votes.xml": site.vote,
         "Tags.xml": site.tag,
@@ -107,13 +112,14 @@ class _Site:
         self._seen = Seen()
         self.num_bytes = self.num_rows = 0
 
-    def vote(self, row: etree._Element) -> None:
+    def vote(self, row: Row) -> None:
         kind = row.get("VoteTypeId")
-        post = row.get("PostId")
-        if post and kind in ("2", "3") and _ID.fullmatch(post):
-            self._votes.add(int(post), up=kind == "2")
+        if kind in ("2", "3"):
+            post = row.get("PostId")
+            if post and _ID.fullmatch(post):
+                self._votes.add(int(post), up=kind == "2")
 
-    def tag(self, row: etree._Element) -> None:
+    def tag(self, row: Row) -> None:
         if name := row.get("TagName"):
             self._tags.add(name)
 
@@ -122,9 +128,8 @@ class _Site:
             (folder / TAGS).write_bytes(orjson.dumps(sorted(self._tags)))
         self._votes.save(folder)
 
-    def post(self, element: etree._Element) -> None:
+    def post(self, row: Row) -> None:
         self.num_rows += 1
-        row = dict(element.items())
         kind, post_id, body = row.get("PostTypeId"), row.get("Id"), row.get("Body")
         reason = self._fault(row, kind, post_id, body)
         if reason is not None:
@@ -144,7 +149,7 @@ class _Site:
             self._shards.add(parent, [ANSWERED, post_id, parent, int(row["Score"]), body, *more])
 
     def _fault(
-        self, row: dict[str, str], kind: str | None, post_id: str | None, body: str | None
+        self, row: Row, kind: str | None, post_id: str | None, body: str | None
     ) -> str | None:
         """Why a row can be no post, or None; then its number has been seen."""
         score = row.get("Score")
@@ -167,7 +172,7 @@ class _Site:
         return None
 
 
-def _author(row: dict[str, str]) -> str | None:
+def _author(row: Row) -> str | None:
     """The user's number with a mark before it, or the name of one who is gone."""
     if user := row.get("OwnerUserId"):
         return f"#{user}"
@@ -185,29 +190,26 @@ def _counted(feed: Callable[[bytes], None], site: _Site) -> Callable[[bytes], No
 
 
 class RowParser:
-    """Calls `row` with each `<row .../>` as bytes are fed, in bounded memory.
+    """Calls `row` with the attributes of each `<row .../>` below the root, as bytes are fed.
 
-    Raises DataError, beginning with `where`, for broken XML and for any entity declaration.
+    No tree is built, so memory is bounded. Raises DataError, beginning with `where`, for broken XML
+    and for any entity declaration.
     """
 
-    def __init__(self, where: str, row: Callable[[etree._Element], None]) -> None:
-        self._where, self._row = where, row
-        self._parser = etree.XMLPullParser(
-            events=("end",),
-            resolve_entities=False,
-            no_network=True,
-            load_dtd=False,
-            huge_tree=False,
-        )
-        self._begun = False
+    def __init__(self, where: str, row: Callable[[Row], None]) -> None:
+        self._where = where
+        self._head = bytearray()
+        self._events = _Events(row, self._refuse_entities)
+        self._parser = etree.XMLParser(target=self._events, **_SAFELY)
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
         try:
-            # Small bites: a parsed element is freed before the next bite is read.
             for start in range(0, len(data), CHUNK_BYTES):
-                self._parser.feed(data[start : start + CHUNK_BYTES])
-                self._drain()
+                piece = data[start : start + CHUNK_BYTES]
+                if not self._events.depth and len(self._head) < 2 * CHUNK_BYTES:
+                    self._head += piece
+                self._parser.feed(piece)
         except etree.XMLSyntaxError as error:
             raise DataError(f"{self._where}: broken or hostile XML: {error}") from None
 
@@ -215,33 +217,48 @@ class RowParser:
         """End of file: what is still open is an error."""
         try:
             self._parser.close()
-            self._drain()
         except etree.XMLSyntaxError as error:
             raise DataError(
                 f"{self._where}: the XML ends too early or is broken: {error}"
             ) from None
 
-    def _drain(self) -> None:
-        row = self._row
-        for _, element in self._parser.read_events():
-            if not self._begun:
-                self._begun = True
-                self._refuse_entities(element)
-            root = element.getparent()
-            if root is not None and root.getparent() is None:
-                if element.tag == "row":
-                    row(element)
-                # The row itself stays until the next one: the parser may still add its tail.
-                while element.getprevious() is not None:
-                    del root[0]
-
-    def _refuse_entities(self, element: etree._Element) -> None:
-        dtd = element.getroottree().docinfo.internalDTD
-        if dtd is not None and any(True for _ in dtd.entities()):
+    def _refuse_entities(self) -> None:
+        """Read what stands before the root again, by a parser that tells what is declared there."""
+        pull: Any = etree.XMLPullParser(events=("start",), **_SAFELY)
+        with suppress(etree.XMLSyntaxError):
+            pull.feed(bytes(self._head))
+        _, root = next(pull.read_events(), (None, None))
+        dtd = None if root is None else root.getroottree().docinfo.internalDTD
+        if dtd is None or any(True for _ in dtd.entities()):
             raise DataError(f"{self._where}: declares XML entities, which no dump does; refused")
 
 
-def _parse_file(path: Path, row: Callable[[etree._Element], None], site: _Site) -> None:
+class _Events:
+    """What the parser calls as it goes; `check` before the root, where there is a document type."""
+
+    def __init__(self, row: Callable[[Row], None], check: Callable[[], None]) -> None:
+        self._row, self._check = row, check
+        self._typed = False
+        self.depth = 0
+
+    def doctype(self, name: str, public: str | None, system: str | None) -> None:
+        self._typed = True
+
+    def start(self, tag: str, attributes: Row) -> None:
+        self.depth += 1
+        if self.depth == 2 and tag == "row":
+            self._row(attributes)
+        elif self.depth == 1 and self._typed:
+            self._check()
+
+    def end(self, tag: str) -> None:
+        self.depth -= 1
+
+    def close(self) -> None:
+        pass
+
+
+def _parse_file(path: Path, row: Callable[[Row], None], site: _Site) -> None:
     parser = RowParser(str(path), row)
     feed = _counted(parser.feed, site)
     try:
