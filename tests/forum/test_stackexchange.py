@@ -4,6 +4,7 @@ import time
 import tracemalloc
 from collections import Counter
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from dumps import SITE, SITE_DROPPED, answer, document, question, row, write_7z
@@ -115,6 +116,17 @@ def test_parser_keeps_nothing():
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.2 * peaks[0] + 10_000
+
+
+def test_attributes_arrive_as_an_xml_parser_reads_them():
+    """The five entities, numbers, line ends and letters beyond ASCII, as the standard library."""
+    text = "&amp; &amp;amp; &lt;p&gt; &quot;q&quot; &apos; &#xA;&#13;&#x4E2D;&#128512; \u00e9 a\nb"
+    data = f'<posts><row Id="1" Body="{text}"/></posts>'.encode()
+    found = []
+    parser = RowParser("x", lambda row: found.append(row.get("Body")))
+    parser.feed(data)
+    parser.close()
+    assert found == [ElementTree.fromstring(data)[0].get("Body")]
 
 
 def test_only_rows_right_below_the_root_count():
