@@ -33,7 +33,7 @@ import pyarrow.parquet as pq
 
 from worldpm.errors import DataError, OutputExistsError, UnwrittenError
 from worldpm.records import Comparison, Thread
-from worldpm.schema import READERS, REQUIRED, SCHEMAS, to_table
+from worldpm.schema import READERS, REQUIRED, SCHEMAS, from_batch, to_table
 
 FORMAT = "worldpm/1"
 ROWS_PER_GROUP = 1000
@@ -41,7 +41,16 @@ ROWS_PER_GROUP = 1000
 UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
 MANIFEST = "manifest.json"
 # What the bytes of an artefact depend on.
-_PACKAGES = ("worldpm", "pyarrow", "lxml", "py7zr", "backports.zstd", "orjson", "html-to-markdown")
+_PACKAGES = (
+    "worldpm",
+    "pyarrow",
+    "lxml",
+    "py7zr",
+    "backports.zstd",
+    "orjson",
+    "html-to-markdown",
+    "rensa",
+)
 
 
 def file_sha256(path: Path) -> str:
@@ -306,6 +315,10 @@ def read_parquet(path: Path, record_type: type[Comparison] | type[Thread]) -> It
             if missing:
                 raise DataError(f"{path}: lacks the columns {', '.join(sorted(missing))}")
             for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
+                if (records := from_batch(record_type, batch)) is not None:
+                    number += len(records)
+                    yield from records
+                    continue
                 for row in batch.to_pylist():
                     number += 1
                     try:

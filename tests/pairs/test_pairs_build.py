@@ -12,11 +12,11 @@ from worldpm.records import Comparison, Post, Thread
 from worldpm.store import ArtifactWriter, read_artifact
 
 
-def site(questions):
+def site(name, questions):
     """Threads that take turns: two different answers, two equal, one, none."""
     rows = []
     for number in range(1, questions + 1):
-        rows.append(question(number))
+        rows.append(question(number, Title=f"Title {number} of {name}"))
         first = 1000 * number
         for index in range((2, 2, 1, 0)[number % 4]):
             rows.append(answer(first + index, number, index if number % 4 == 0 else 3))
@@ -27,7 +27,7 @@ def site(questions):
 def threads(tmp_path):
     folders = []
     for name in ("a", "b"):
-        dump = write_7z(tmp_path / f"{name}.org.7z", Posts=site(80))
+        dump = write_7z(tmp_path / f"{name}.org.7z", Posts=site(name, 80))
         folders.append(tmp_path / f"threads-{name}")
         build_threads([dump], folders[-1], quiet=True)
     return folders
@@ -124,7 +124,7 @@ def test_what_was_asked_below_one_question_is_never_split(tmp_path):
     """A thread and the threads below its answers are in the same part, for 60 questions."""
     with ArtifactWriter(tmp_path / "threads", Thread, kind="threads", settings={}) as out:
         for number in map(str, range(60)):
-            root = Post(number, None, None, None, "q", 0)
+            root = Post(number, None, None, None, f"Is it {number}?", 0)
             answers = [Post(f"{number}.{n}", number, None, None, f"a{n}", n) for n in range(2)]
             below = [Post(f"{number}.0.{n}", answers[0].id, None, None, f"b{n}", n) for n in (0, 1)]
             out.add("p", Thread(number, "s", "", (), (root, *answers), None, None))

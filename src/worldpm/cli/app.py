@@ -20,12 +20,12 @@ from typer.core import TyperGroup
 
 from worldpm.cli import (
     comparing,
-    data,
     evaluating,
     exporting,
     forums,
     importing,
     models,
+    pairing,
     scoring,
     show,
     training,
@@ -119,7 +119,7 @@ def _common(
 
 
 app.add_typer(forums.forum_app, name="forum")
-app.command("pairs")(data.pairs)
+app.command("pairs")(pairing.pairs)
 app.command("import")(importing.import_)
 app.command("export")(exporting.export)
 app.command("train")(training.train)

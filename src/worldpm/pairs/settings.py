@@ -11,6 +11,8 @@ benchmarks, 800,000 pairs, a 7B model).
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from worldpm.config import Settings
+from worldpm.pairs.decontaminate import DecontaminateSettings
+from worldpm.pairs.dedup import DedupSettings
 from worldpm.pairs.exposure import ExposureSettings
 from worldpm.pairs.modelfilter import FilterSettings
 from worldpm.pairs.split import SplitSettings
@@ -43,6 +45,8 @@ class PairSettings(Settings):
     exposure: ExposureSettings = ExposureSettings()
     topics: TopicSettings = TopicSettings()
     filter: FilterSettings = FilterSettings()
+    dedup: DedupSettings = DedupSettings()
+    decontaminate: DecontaminateSettings = DecontaminateSettings()
     seed: int = 0
     split: SplitSettings = SplitSettings()
 

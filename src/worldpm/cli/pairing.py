@@ -1,0 +1,178 @@
+"""`worldpm pairs`: folders of threads -> a folder of comparisons.
+
+worldpm pairs threads-a threads-b -o data --against benchmarks --workers 8
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from worldpm.cli.common import (
+    DryRunFlag,
+    ForceFlag,
+    JsonFlag,
+    OutFolder,
+    QuietFlag,
+    SetOption,
+    check_inputs,
+    check_output,
+    print_json,
+    show_bytes,
+    size_bytes,
+)
+from worldpm.cli.filtering import FilterOption, load_filter
+from worldpm.cli.forums import ShardOption, WorkEngineOption, WorkersOption, parse_bytes
+from worldpm.cli.show import report_made
+from worldpm.records import Comparison
+
+
+def pairs(
+    threads: Annotated[list[Path], typer.Argument(help="Folders that `worldpm forum` made.")],
+    out: OutFolder,
+    max_replies: Annotated[
+        int | None, typer.Option(min=2, help="Answers kept of one thread [default: 8].")
+    ] = None,
+    held_out: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SITE", help="A site that goes to test as a whole; repeat it."),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="A folder of benchmarks, as `worldpm eval --data` takes it: comparisons that hold "
+            "one of their texts are left out, and each such text is named in "
+            "ledger/contamination.jsonl.",
+        ),
+    ] = None,
+    filter_with: FilterOption = None,
+    workers: WorkersOption = None,
+    shard: ShardOption = None,
+    engine: WorkEngineOption = "processes",
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Of the search for near duplicates, which holds a number of every comparison "
+            "[default: 2GB]. No byte changes.",
+        ),
+    ] = None,
+    overrides: SetOption = None,
+    as_json: JsonFlag = False,
+    force: ForceFlag = False,
+    dry_run: DryRunFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Threads -> comparisons: answers as replies, votes as edges, split by a hash.
+
+    Threads of the same text are one, across all folders, and what is alike never straddles splits.
+
+    Settings for --set, all in docs/reference/pairs.md with what the paper found about each:
+    pairs_per_thread, min_margin, max_margin, accepted_bonus, certainty, exposure.rule,
+    topics.power, filter.low, filter.high, dedup.drop, dedup.threshold, dedup.keep,
+    decontaminate.drop, decontaminate.near, seed, split.validation, split.test, split.seed.
+    """
+    from worldpm.config import load_settings
+    from worldpm.pairs.planning import DEFAULT_MEMORY_BYTES, plan_pairs
+    from worldpm.pairs.sample import PairSettings
+    from worldpm.work import parse_share
+
+    changes = list(overrides or [])
+    if max_replies is not None:
+        changes.append(f"max_replies={max_replies}")
+    if held_out:
+        changes.append(f"split.held_out_sources={held_out!r}")
+    settings = load_settings(PairSettings, None, changes)
+    share = parse_share(shard) if shard else None
+    memory_bytes = parse_bytes(memory) if memory else DEFAULT_MEMORY_BYTES
+    inputs = [*threads, *([] if against is None else [against])]
+    check_inputs(inputs)
+    check_output(out, inputs, force=force)
+    workers = workers or len(os.sched_getaffinity(0))
+    if dry_run:
+        plan = plan_pairs(threads, against, settings, workers=workers, memory_bytes=memory_bytes)
+        _announce(inputs, out, settings.model_dump(mode="json"), plan, as_json=as_json)
+        return
+    from worldpm.pairs.build import Benchmarks, Run, build_pairs
+
+    benchmarks = None
+    if against is not None:
+        suite_folders(against)  # raises before anything is made
+        benchmarks = Benchmarks(against.resolve(), read_benchmarks)
+    made = build_pairs(
+        threads,
+        out,
+        settings,
+        against=benchmarks,
+        filter_with=None if filter_with is None else (filter_with, load_filter(filter_with)),
+        force=force,
+        run=Run(workers, engine, share, quiet),
+        memory_bytes=memory_bytes,
+    )
+    report_made(out, made, as_json=as_json)
+
+
+def suite_folders(folder: Path) -> dict[str, Path]:
+    """The folders of benchmarks below `folder` by suite; ConfigError if there are none."""
+    from worldpm.errors import ConfigError
+    from worldpm.evals.suites import SUITES
+
+    found = {}
+    for name in SUITES:
+        for each in (folder / name, folder / name.replace("-", "_")):
+            if each.is_dir():
+                found.setdefault(name, each)
+    if not found:
+        raise ConfigError(f"--against {folder}: holds none of the folders {', '.join(SUITES)}")
+    return found
+
+
+def read_benchmarks(folder: Path) -> Iterator[tuple[str, Comparison]]:
+    """All rows of all suites below a folder, each with its suite's name."""
+    from worldpm.evals.suites import read_suite
+
+    for name, each in suite_folders(folder).items():
+        for comparison in read_suite(name, each):
+            yield name, comparison
+
+
+def _announce(
+    inputs: list[Path], out: Path, settings: dict[str, Any], plan: Any, *, as_json: bool
+) -> None:
+    expected = {
+        "threads": plan.num_threads,
+        "shards": plan.num_groups,
+        "near_duplicate_tasks": plan.num_ranges,
+        "workers": plan.workers,
+        "seconds": round(plan.seconds, 1),
+        "disk_bytes": plan.disk_bytes,
+        "memory_bytes": plan.memory_bytes,
+    }
+    if as_json:
+        reads = [str(path) for path in inputs]
+        print_json(
+            {
+                "dry_run": True,
+                "reads": reads,
+                "writes": str(out),
+                "settings": settings,
+                "plan": expected,
+            }
+        )
+        return
+    for path in inputs:
+        print(f"would read   {path} ({show_bytes(size_bytes(path))})")
+    print(f"would write  {out}")
+    for name, value in settings.items():
+        print(f"with         {name} = {value}")
+    minutes = plan.seconds / 60
+    time = f"{plan.seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min"
+    print(
+        f"expect       {time} with {plan.workers} workers: {plan.num_threads:,} threads, "
+        f"{plan.num_groups} shards"
+    )
+    disk, memory = show_bytes(plan.disk_bytes), show_bytes(plan.memory_bytes)
+    print(f"             {disk} of disk, {memory} of memory")

@@ -1,0 +1,190 @@
+"""A group's comparisons and verdicts -> its files of each split, and of the ledger.
+
+write_group(WriteTask(...), folder)     FOLDER/out/train-00003-of-00016.parquet, ...
+
+A file is written also where a group has nothing of a split: the numbers of a part have no gaps.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, get_args
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from worldpm.errors import DataError, UnwrittenError
+from worldpm.ledger import Lost, ledger_path, read_ledger_file, write_ledger
+from worldpm.pairs.deciding import read_verdicts
+from worldpm.pairs.modelfilter import rm_filter
+from worldpm.pairs.settings import PairSettings
+from worldpm.pairs.split import Split, split_of
+from worldpm.pairs.tasks import compared_path, read_keys
+from worldpm.records import Comparison, ScoreFn
+from worldpm.schema import READERS, SCHEMAS, to_table
+from worldpm.store import ROWS_PER_GROUP, part_path
+from worldpm.work import pulse
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+OUT = "out"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteTask:
+    """Writes group `number` of `count`."""
+
+    name: str
+    number: int
+    count: int
+    settings: PairSettings
+
+
+def write_group(task: WriteTask, folder: Path, score: ScoreFn | None = None) -> dict[str, Any]:
+    """Write the files of a group; with `score`, edges are filtered by their margin before.
+
+    Returns the comparisons of each split, what was dropped by reason, and what was counted.
+    """
+    path = compared_path(folder, task.number)
+    verdicts = read_verdicts(folder, task.number)
+    keys = read_keys(folder, task.number).to_pylist()
+    lost = list(read_ledger_file(path.with_suffix(".lost")))
+    numbers = Counter({"edges": 0, "replies": 0, "replies_not_sampled": 0})
+    sources: dict[str, Counter[str]] = {}
+    counts: Counter[str] = Counter()
+    out = folder / OUT
+    with ExitStack() as stack:
+        parts = {
+            split: stack.enter_context(_File(part_path(out, split, task.number, task.count)))
+            for split in SPLITS
+        }
+        for start, table in _tables(path):
+            chosen: dict[str, list[int]] = {split: [] for split in SPLITS}
+            edges: dict[int, int] = {}
+            if score is not None:
+                stays = [verdicts.get(start + n, ("",))[0] is not None for n in range(len(table))]
+                table, edges = _filtered(table, stays, task.settings, score)
+            for place in range(len(table)):
+                key = keys[start + place]
+                left = edges.get(place, key["num_edges"])
+                split, reason, detail = verdicts.get(start + place) or (
+                    split_of(task.settings.split, key["source"], key["question"]), "", None
+                )  # fmt: skip
+                if split is None:
+                    lost.append(Lost(key["source"], key["id"], reason, detail))
+                    continue
+                if left < key["num_edges"]:
+                    numbers["edges_filtered_by_model"] += key["num_edges"] - left
+                if not left:
+                    lost.append(Lost(key["source"], key["id"], "filtered_by_model"))
+                    continue
+                chosen[split].append(place)
+                sources.setdefault(key["source"], Counter())[split] += 1
+                numbers["edges"] += left
+                numbers["replies"] += key["num_replies"]
+                numbers["replies_not_sampled"] += key["num_answers"] - key["num_replies"]
+            for split, places in chosen.items():
+                counts[split] += len(places)
+                parts[split].add(table.take(pa.array(places, pa.int64())))
+            pulse(0, start + len(table))
+    write_ledger(ledger_path(out, task.number, task.count), lost)
+    return {
+        "counts": counts,
+        "dropped": Counter(each.reason for each in lost),
+        "numbers": numbers,
+        "sources": sources,
+    }
+
+
+class _File:
+    """A Parquet file of comparisons, in row groups of a thousand, which appears whole."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temporary = path.with_name(f".{path.name}.tmp")
+        self._tables: list[pa.Table] = []
+        self._num_rows = 0
+
+    def __enter__(self) -> Self:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = pq.ParquetWriter(
+                self._temporary, SCHEMAS[Comparison], compression="zstd"
+            )
+        except OSError as error:
+            raise self._unwritten(error) from error
+        return self
+
+    def add(self, rows: pa.Table) -> None:
+        self._tables.append(rows)
+        self._num_rows += len(rows)
+        if self._num_rows >= ROWS_PER_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._num_rows:
+            try:
+                self._writer.write_table(
+                    pa.concat_tables(self._tables), row_group_size=ROWS_PER_GROUP
+                )
+            except OSError as error:
+                raise self._unwritten(error) from error
+            self._tables, self._num_rows = [], 0
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self._flush()
+            self._writer.close()
+            if error is None:
+                self._temporary.replace(self._path)
+        except OSError as problem:
+            raise self._unwritten(problem) from problem
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+    def _unwritten(self, error: OSError) -> UnwrittenError:
+        return UnwrittenError(f"{self._path}: could not be written: {error.strerror}")
+
+
+def _tables(path: Path) -> Iterator[tuple[int, pa.Table]]:
+    """A thousand rows at a time, each with the number of its first."""
+    start = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
+                yield start, pa.Table.from_batches([batch])
+                start += len(batch)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: cannot be read: {error}; --force starts over") from None
+
+
+def _filtered(
+    table: pa.Table, stays: Sequence[bool], settings: PairSettings, score: ScoreFn
+) -> tuple[pa.Table, dict[int, int]]:
+    """The table with the edges that the filter leaves, and how many those are in each row.
+
+    What is dropped for another reason is not scored.
+    """
+    records = [READERS[Comparison](row) for row in table.to_pylist()]
+    asked = [n for n, stay in enumerate(stays) if stay]
+    bounds = settings.filter
+    kept = {
+        (each.source, each.id): each
+        for each in rm_filter(
+            [records[n] for n in asked], score, lambda *_: None, low=bounds.low, high=bounds.high
+        )
+    }
+    edges = {}
+    for n in asked:
+        found = kept.get((records[n].source, records[n].id))
+        edges[n] = 0 if found is None else len(found.better)
+        records[n] = found or records[n]
+    return to_table(Comparison, records), edges
