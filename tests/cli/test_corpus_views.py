@@ -1,5 +1,7 @@
 """show on data: figures, the page, the card, and why a thread, post or row is in no comparison."""
 
+import shutil
+
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,14 +25,20 @@ FORUM = document(
 )
 
 
+def without_ledger(folder):
+    """The artefact as it is where no ledger was written: the threads have to tell."""
+    shutil.rmtree(folder / "ledger", ignore_errors=True)
+    return folder
+
+
 @pytest.fixture
 def forum(worldpm, tmp_path):
-    """A forum's threads and the comparisons made of them, side by side."""
+    """A forum's threads and the comparisons made of them, side by side, without a ledger."""
     dump = write_7z(tmp_path / "tea.example.7z", Posts=FORUM)
     threads, data = tmp_path / "tea-threads", tmp_path / "tea-data"
     assert worldpm("forum", "stackexchange", dump, "-o", threads, "-q").code == 0
     assert worldpm("pairs", threads, "-o", data, "-q").code == 0
-    return threads, data
+    return threads, without_ledger(data)
 
 
 def what(worldpm, folder, wanted):
@@ -96,8 +104,20 @@ def test_why_by_the_settings_of_the_comparisons(worldpm, forum, tmp_path):
     threads, _ = forum
     strict = tmp_path / "strict"
     assert worldpm("pairs", threads, "-o", strict, "-q", "--set", "min_margin=9").code == 0
-    (sentence,) = what(worldpm, strict, "10")
+    (sentence,) = what(worldpm, without_ledger(strict), "10")
     assert "makes no comparison: all_margins_too_small" in sentence
+
+
+def test_why_by_the_ledger_that_pairs_writes(worldpm, forum, tmp_path):
+    """With the ledger that stands in the artefact the reasons are the same."""
+    threads, _ = forum
+    data = tmp_path / "whole"
+    assert worldpm("pairs", threads, "-o", data, "-q").code == 0
+    reasons = {"20": "only_one_answer", "21": "only_one_answer", "32": "all_scores_equal"}
+    for wanted, reason in {**reasons, "tea.example:40": "no_answer"}.items():
+        (found,) = worldpm("show", data, "--why", wanted, "--json").json["found"]
+        assert found["reason"] == reason
+        assert reason in found["what"]
 
 
 def test_why_where_the_settings_need_a_first_pass(worldpm, forum):
@@ -132,23 +152,33 @@ def test_why_of_two_sites_with_one_id(worldpm, tmp_path):
     assert len(what(worldpm, data, "b.example:1")) == 1
 
 
+def write_ledger(folder, *rows):
+    """A ledger of these rows, and its file."""
+    path = folder / "ledger" / "dropped.parquet"
+    path.parent.mkdir(exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(list(rows)), path)
+    return path
+
+
 def test_why_from_a_ledger(worldpm, data, tmp_path):
-    """A ledger in the artefact, whatever its file, tells the reason and what goes with it."""
-    ledger = data / "dropped.parquet"
+    """A ledger in the artefact tells the reason and what goes with it."""
     row = {"source": "pairs", "id": "p77", "reason": "near_duplicate", "detail": "twin of p3"}
-    pq.write_table(pa.Table.from_pylist([row, row | {"id": "p78", "detail": None}]), ledger)
+    ledger = write_ledger(data, row, row | {"id": "p78", "detail": None})
     assert ledger_files(data) == [ledger]
     assert what(worldpm, data, "p77") == ["was left out: near_duplicate (twin of p3)"]
     assert what(worldpm, data, "pairs:p78") == ["was left out: near_duplicate"]
     found = worldpm("show", data, "--why", "p78", "--json").json["found"]
     assert (found[0]["reason"], found[0]["where"]) == ("near_duplicate", str(ledger))
+    write_ledger(data, {"source": "pairs", "id": "p78"})
+    result = worldpm("show", data, "--why", "p78")
+    assert (result.code, "dropped.parquet: lacks the columns reason" in result.err) == (1, True)
 
 
 def test_why_of_a_post_of_a_thread_in_the_ledger(worldpm, forum):
     """What the ledger says of a thread holds for its posts, though by itself it would do."""
     _, data = forum
     row = {"source": "tea.example", "id": "10", "reason": "contaminated", "detail": "llmbar 7"}
-    pq.write_table(pa.Table.from_pylist([row]), data / "dropped.parquet")
+    write_ledger(data, row)
     rest = [pq.read_table(path) for path in data.glob("t*.parquet")]
     for path, table in zip(data.glob("t*.parquet"), rest, strict=True):
         pq.write_table(table.slice(0, 0), path)
@@ -167,7 +197,7 @@ def test_why_with_colons(worldpm, tmp_path):
     data = tmp_path / "data"
     assert worldpm("import", "pairs", tmp_path / "rows.jsonl", "-o", data, "-q").code == 0
     row = {"source": "x:y", "id": "c:d", "reason": "exact_duplicate", "detail": None}
-    pq.write_table(pa.Table.from_pylist([row]), data / "dropped.parquet")
+    write_ledger(data, row)
     for wanted in ("a:b", "x:y:a:b"):
         assert len(what(worldpm, data, wanted)) == 1
     for wanted in ("c:d", "x:y:c:d"):

@@ -109,15 +109,15 @@ def _of_comparison(
 
 
 def ledger_files(folder: Path) -> list[Path]:
-    """The Parquet files of an artefact that say what was left out and why, whatever their names."""
-    files = []
-    for path in sorted(folder.rglob("*.parquet")):
+    """The files of an artefact's ledger, which stand in a folder of their own; none before 0.1."""
+    files = sorted((folder / "ledger").glob("*.parquet"))
+    for path in files:
         try:
-            names = set(pq.read_schema(path).names)
+            missing = LEDGER_COLUMNS - set(pq.read_schema(path).names)
         except UNREADABLE as error:
             raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
-        if names >= LEDGER_COLUMNS:
-            files.append(path)
+        if missing:
+            raise DataError(f"{path}: lacks the columns {', '.join(sorted(missing))}")
     return files
 
 
