@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from worldpm.errors import WorldPMError
 from worldpm.evals.bestofn import best_of_n, chances_of_best, worth_of
+from worldpm.evals.metrics import edge_table
 from worldpm.records import Comparison, Edge
 
 
@@ -61,6 +62,16 @@ def test_worth_without_numbers_is_being_unbeaten():
     """Edges alone: a reply that nothing beats is worth 1."""
     edges = (Edge(0, 1), Edge(0, 2), Edge(1, 2))
     assert worth_of(Comparison("1", "t", None, (), ((),) * 3, edges)).tolist() == [1.0, 0.0, 0.0]
+
+
+def test_a_set_that_says_what_is_correct_is_believed():
+    """Of 4 replies and one edge the unbeaten are three, the correct ones two."""
+    meta = {"correct": [0, 2]}
+    few = Comparison("1", "t", None, (), ((),) * 4, (Edge(0, 1),), meta)
+    assert worth_of(few).tolist() == [1.0, 0.0, 1.0, 0.0]
+    scores = [[0.0, 1.0, 2.0, 3.0]]  # the top one is wrong, though nothing is known to beat it
+    assert best_of_n([few], scores, resamples=10)[-1].worth == 0.0
+    assert edge_table([few], scores).best.tolist() == [0.0]
 
 
 def test_points_count_the_prompts_that_have_so_many_replies():

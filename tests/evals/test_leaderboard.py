@@ -3,8 +3,12 @@
 import json
 
 import pytest
+from suite_folders import WRITERS
 
+from worldpm.evals.baselines import shorter_characters
 from worldpm.evals.leaderboard import rewardbench_results, write_rewardbench
+from worldpm.evals.protocols import protocol
+from worldpm.evals.suites import read_suite
 from worldpm.records import Comparison, Edge, Message
 
 
@@ -61,7 +65,7 @@ def test_best_of_four_shares_credit_with_ties(scores, credit):
 )  # fmt: skip
 def test_files_stand_where_the_leaderboard_looks(tmp_path, model, place):
     """eval-set/ORG/MODEL.json and its scores; no name leads out of the folder."""
-    written = write_rewardbench(tmp_path, PAIRS, SCORES, model=model)
+    written = write_rewardbench(tmp_path, "rewardbench", PAIRS, SCORES, model=model)
     assert written == [tmp_path / "eval-set" / place, tmp_path / "eval-set-scores" / place]
     assert json.loads(written[0].read_text())["refusals"] == 0.5
     assert len(json.loads(written[1].read_text())["results"]) == 3
@@ -74,3 +78,19 @@ def test_undecided_rows_take_no_part():
     )
     assert "x" not in means
     assert len(columns["id"]) == 3
+
+
+def test_ties_have_the_official_score(tmp_path):
+    """RewardBench 2's Ties stand in eval-set/ by their formula, the other subsets as means."""
+    WRITERS["rewardbench2"](tmp_path / "data")
+    comparisons = read_suite("rewardbench2", tmp_path / "data")
+    scores = shorter_characters(comparisons)
+    written = write_rewardbench(tmp_path, "rewardbench2", comparisons, scores, model="org/model")
+    means = json.loads(written[0].read_text())
+    figures = protocol("official").figures({"rewardbench2": (comparisons, scores)})
+    ties = next(each.value for each in figures if each.name == "Ties")
+    plain, _ = rewardbench_results(comparisons, scores, model="org/model")
+    assert means["Ties"] == ties != plain["Ties"]
+    assert {key: means[key] for key in means if key != "Ties"} == {
+        key: plain[key] for key in plain if key != "Ties"
+    }

@@ -103,7 +103,7 @@ def write_all(
                 row = {"id": comparison.id, "scores": values, "num_tokens": tokens}
                 file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
         if each.suite in REWARDBENCH:
-            write_rewardbench(folder, each.comparisons, each.values, model=each.model)
+            write_rewardbench(folder, each.suite, each.comparisons, each.values, model=each.model)
     if report["figures"]:
         write_atomic(folder / "figures.json", _dump(report["figures"]))
     write_atomic(folder / "report.json", _dump(report))

@@ -2,9 +2,10 @@
 
     comparisons, scores -> best_of_n(...) -> one point for n = 1, 2, 4, ...
 
-A reply's worth is `meta["quality"][reply]` where the source has such numbers, else 1 if no known
-edge beats it and 0 if one does. The draw of n out of K replies is not simulated: with the replies
-in order of score, the r-th from below is the best of n with the chance C(r-1, n-1) / C(K, n).
+A reply's worth is `meta["quality"][reply]` where the source has such numbers, else 1 if it is right
+(`meta["correct"]`, or not beaten by any known edge) and 0 if not. The draw of n out of K replies is
+not simulated: with the replies in order of score, the r-th from below is the best of n with the
+chance C(r-1, n-1) / C(K, n).
 
 >>> chances_of_best(np.array([0.0, 1.0, 2.0, 3.0]), 2).round(3)
 array([0.   , 0.167, 0.333, 0.5  ])
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldpm.errors import WorldPMError
-from worldpm.evals.metrics import Scores, check_scores
+from worldpm.evals.metrics import Scores, check_scores, right_replies
 from worldpm.evals.resampling import RESAMPLES, Interval, bootstrap_means, percentiles
 from worldpm.records import Comparison
 
@@ -63,8 +64,8 @@ def worth_of(comparison: Comparison) -> Floats:
     """The worth (K,) of each reply; WorldPMError for a quality that does not fit the replies."""
     quality = comparison.meta.get("quality")
     if quality is None:
-        beaten = {edge.loser for edge in comparison.better}
-        return np.array([reply not in beaten for reply in range(len(comparison.replies))], float)
+        right = right_replies(comparison)
+        return np.array([reply in right for reply in range(len(comparison.replies))], float)
     worth = np.asarray(quality, np.float64)
     if worth.shape != (len(comparison.replies),) or not np.isfinite(worth).all():
         raise WorldPMError(

@@ -6,7 +6,8 @@
 
 Keys and rules are those of `scripts/run_rm.py` and, for sets of more than two replies, of
 `scripts/run_v2.py`: a pair is right if the chosen reply scores strictly higher; the best of several
-has credit only if a right one is on top, shared with those that tie with it.
+has credit only if a right one is on top, shared with those that tie with it. RewardBench 2's Ties
+have a score of their own, which the official protocol computes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,11 +16,13 @@ from typing import Any
 
 import orjson
 
-from worldpm.evals.metrics import Scores, check_scores
+from worldpm.evals.metrics import Scores, check_scores, right_replies
+from worldpm.evals.protocols import protocol
 from worldpm.records import Comparison, Conversation
 from worldpm.store import write_atomic
 
 MODEL_TYPE = "Seq. Classifier"
+TIES = "Ties"  # of RewardBench 2
 
 
 def rewardbench_results(
@@ -45,8 +48,7 @@ def rewardbench_results(
 
 def _row(comparison: Comparison, values: list[float]) -> dict[str, Any]:
     place = {"subset": comparison.subset or "all", "id": comparison.id.partition("/")[2]}
-    beaten = {edge.loser for edge in comparison.better}
-    right = [reply for reply in range(len(values)) if reply not in beaten]
+    right = sorted(right_replies(comparison))
     if len(values) == 2:
         chosen, rejected = comparison.better[0].winner, comparison.better[0].loser
         whole = comparison.conversations()
@@ -59,7 +61,7 @@ def _row(comparison: Comparison, values: list[float]) -> dict[str, Any]:
             **place,
         }
     # Right replies first, as the authors have them.
-    order = [*right, *sorted(beaten)]
+    order = [*right, *(reply for reply in range(len(values)) if reply not in right)]
     top = [reply for reply in order if values[reply] == max(values)]
     return {
         "text": [_messages(comparison.conversations()[reply]) for reply in order],
@@ -75,10 +77,16 @@ def _messages(conversation: Conversation) -> list[dict[str, str]]:
 
 
 def write_rewardbench(
-    folder: Path, comparisons: Sequence[Comparison], scores: Scores, *, model: str
+    folder: Path, suite: str, comparisons: Sequence[Comparison], scores: Scores, *, model: str
 ) -> list[Path]:
-    """Write both files, and return where; the model's name is a path of safe parts below each."""
+    """Write both files of a `suite`, and return where.
+
+    The model's name is a path of safe parts below each folder.
+    """
     means, columns = rewardbench_results(comparisons, scores, model=model)
+    if TIES in means:
+        figures = protocol("official").figures({suite: (comparisons, scores)})
+        means[TIES] = next(each.value for each in figures if each.name == TIES)
     written = []
     for place, content in (("eval-set", means), ("eval-set-scores", columns)):
         *parents, name = _parts(model)

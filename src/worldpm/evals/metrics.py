@@ -50,7 +50,7 @@ class EdgeTable:
 
     `difference` in log-odds; `cluster` numbers the comparison, from 0 without gaps; `weight` is the
     edge's own. `best` is for each comparison (clusters,) the chance that an argmax over its
-    replies, ties broken at random, is an unbeaten one; None where edges have margins but replies no
+    replies, ties broken at random, is a right one; None where edges have margins but replies no
     scores, as in a fit of style.
     """
 
@@ -132,6 +132,17 @@ def check_scores(comparisons: Sequence[Comparison], scores: Scores) -> list[Floa
     return arrays
 
 
+def right_replies(comparison: Comparison) -> frozenset[int]:
+    """The replies that are right: `meta["correct"]` where a set says so, else those never beaten.
+
+    A set may state a few edges only of many replies, so that never beaten is not enough (PPE).
+    """
+    if "correct" in comparison.meta:
+        return frozenset(comparison.meta["correct"])
+    beaten = {edge.loser for edge in comparison.better}
+    return frozenset(range(len(comparison.replies))) - beaten
+
+
 def edge_table(comparisons: Sequence[Comparison], scores: Scores) -> EdgeTable:
     """The known edges, comparison by comparison, with their score differences.
 
@@ -155,8 +166,8 @@ def edge_table(comparisons: Sequence[Comparison], scores: Scores) -> EdgeTable:
             cluster.append(len(best))
             weight.append(edge.weight)
         top = np.flatnonzero(values == values.max())
-        beaten = {edge.loser for edge in comparison.better}
-        best.append(sum(int(reply) not in beaten for reply in top) / len(top))
+        right = right_replies(comparison)
+        best.append(sum(int(reply) in right for reply in top) / len(top))
     return EdgeTable(
         np.array(difference, np.float64),
         np.array(cluster, np.int64),
