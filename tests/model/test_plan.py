@@ -20,7 +20,7 @@ from worldpm.model.forecast import Forecast, Progress
 from worldpm.model.memory import cgroup_files, free_bytes, parse_bytes, resident_bytes
 from worldpm.model.native import choose_engine, native_isas
 from worldpm.model.outline import Outline, lacks_weights
-from worldpm.model.plan import choose_runner, plan_memory
+from worldpm.model.plan import activation_bytes, choose_runner, plan_memory
 from worldpm.model.probe import Speeds, measure_speeds, narrow, outline_speeds
 from worldpm.model.streaming import Streaming
 from worldpm.model.weights import Weights
@@ -139,8 +139,10 @@ def test_the_choice_is_the_plans(weights, engine, tmp_path):
     runner = choose_runner(weights, engine, memory, tmp_path / "s")
     assert isinstance(runner, Streaming)
     assert runner.scratch == tmp_path / "s"
-    assert runner.state_memory is not None
-    assert 0 <= runner.state_memory < memory
+    assert runner.room is not None
+    assert 0 <= runner.room(1) == runner.room(4096) < memory
+    more = activation_bytes(weights, engine, 9000) - activation_bytes(weights, engine, 4096)
+    assert runner.room(9000) == runner.room(1) - more
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -274,8 +274,23 @@ def test_states_that_do_not_fit_ask_for_scratch(tmp_path):
     tokens = sum(len(batch.tokens) for batch in batches())
     size = 4 * 64 * tokens
     with pytest.raises(WorldPMError, match="scratch"):
-        scores(Streaming(weights, engine_of(weights), state_memory=size - 1))
-    assert len(scores(Streaming(weights, engine_of(weights), state_memory=size))) == 3
+        scores(Streaming(weights, engine_of(weights), room=lambda tokens: size - 1))
+    assert len(scores(Streaming(weights, engine_of(weights), room=lambda tokens: size))) == 3
+
+
+def test_a_batch_that_does_not_fit_is_an_error(tmp_path):
+    """A conversation whose activations alone are too large, before anything is read or written."""
+    weights = made(tmp_path / "m")
+    largest = max(len(batch.tokens) for batch in batches())
+    streaming = Streaming(
+        weights,
+        engine_of(weights),
+        scratch=tmp_path / "s",
+        room=lambda tokens: largest - tokens - 1,
+    )
+    with pytest.raises(WorldPMError, match=f"a batch of {largest} tokens"):
+        scores(streaming)
+    assert not (tmp_path / "s").exists()
 
 
 @pytest.mark.parametrize("name", ["model.layers.1.mlp.up_proj.weight", "model.embed_tokens.weight"])

@@ -186,10 +186,12 @@ def choose_runner(
     plan = plan_memory(weights, engine, memory)
     if not plan.streaming:
         return Resident(weights, engine)
-    left = plan.memory_bytes - plan.peak_bytes
-    return Streaming(
-        weights, engine, scratch=scratch, state_memory=left, buffers=plan.buffers, say=say
-    )
+    beside = plan.memory_bytes - plan.peak_bytes + plan.activation_bytes
+
+    def room(tokens: int) -> int:
+        return beside - activation_bytes(weights, engine, max(tokens, BATCH_TOKENS))
+
+    return Streaming(weights, engine, scratch=scratch, room=room, buffers=plan.buffers, say=say)
 
 
 def packed_bytes(weights: Weights, engine: Engine, names: list[str]) -> int:

@@ -47,10 +47,11 @@ class Streaming:
 
     With `scratch`, a folder, the states between layers are kept in a file there, and a run of the
     same job goes on with it after a kill, with the same bits; the files go when the job is done.
-    Without it they are kept in memory if at most `state_memory` bytes (None: any number), else the
-    run raises WorldPMError. `buffers` is 2 (a layer is read while another computes) or, to save
-    memory, 1. Values are checked to be finite as they are read; of the embedding only the rows that
-    the job needs are.
+    Without it they are kept in memory if there is room: `room` gives the bytes that are left beside
+    a batch of so many tokens (None: any number). The run raises WorldPMError where there is none
+    for the states or the largest batch. `buffers` is 2 (a layer is read while another computes) or,
+    to save memory, 1. Values are checked to be finite as they are read; of the embedding only the
+    rows that the job needs are.
     """
 
     whole_job = True
@@ -61,7 +62,7 @@ class Streaming:
         engine: Engine,
         *,
         scratch: Path | None = None,
-        state_memory: int | None = None,
+        room: Callable[[int], int] | None = None,
         buffers: int = 2,
         say: Say = lambda text: None,
         on_progress: Callable[[Progress], None] | None = None,
@@ -69,7 +70,7 @@ class Streaming:
         assert buffers in (1, 2)
         self.engine = engine
         self.scratch = scratch
-        self.state_memory = state_memory
+        self.room = room
         self.buffers = buffers
         self.say = say
         self.on_progress = on_progress
@@ -106,6 +107,12 @@ class Streaming:
     def _states(self, job: Sequence[TreeBatch]) -> States:
         tokens = [len(batch.tokens) for batch in job]
         hidden = self._weights.config.hidden_size
+        left = None if self.room is None else self.room(max(tokens))
+        if left is not None and left < 0:
+            raise WorldPMError(
+                f"a batch of {max(tokens):,} tokens takes {-left / 1e9:.2f} GB more than there is; "
+                "give more --memory, or shorten the longest conversation"
+            )
         if self.scratch is not None:
             identity = job_identity(self._weights, self._reader, self.engine, job)
             states = FileStates(self.scratch, identity, tokens, hidden, self.say)
@@ -113,11 +120,11 @@ class Streaming:
                 self.say(f"{self.scratch}: goes on after {states.layers_done} layers")
             return states
         size = 4 * hidden * sum(tokens)
-        if self.state_memory is not None and size > self.state_memory:
+        if left is not None and size > left:
             raise WorldPMError(
                 f"the states of {sum(tokens):,} tokens take {size / 1e9:.2f} GB and "
-                f"{max(0, self.state_memory) / 1e9:.2f} GB are left for them; name a folder on a "
-                "disk for them (--scratch), or give more --memory"
+                f"{left / 1e9:.2f} GB are left for them; name a folder on a disk for them "
+                "(--scratch), or give more --memory"
             )
         return MemoryStates()
 
@@ -144,7 +151,8 @@ class Streaming:
             done = 0
             for number, batch in enumerate(job):
                 begun = time.perf_counter()
-                states.put(number, layer(states.get(number), self.engine.plan(batch)))
+                residual = layer(states.get(number), self.engine.plan(batch))
+                states.put(number, residual.cpu())  # from a GPU; else it is there already
                 forecast.batch_done(number, time.perf_counter() - begun)
                 done += len(batch.tokens)
                 if self.on_progress is not None:
