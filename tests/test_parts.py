@@ -2,11 +2,21 @@
 
 from dataclasses import replace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from worldpm.errors import DataError
-from worldpm.records import Comparison, Message
-from worldpm.store import ArtifactWriter, part_files, part_path, read_artifact, write_records
+from worldpm.records import Comparison, Message, Post, Thread
+from worldpm.schema import READERS, SCHEMAS, to_row, to_table
+from worldpm.store import (
+    ArtifactWriter,
+    part_files,
+    part_path,
+    read_artifact,
+    read_parquet,
+    write_records,
+)
 
 ONE = Comparison(
     "1", "s", None, (Message("user", "a"),), ((Message("assistant", "b"),),), (), {"k": 1}
@@ -54,3 +64,28 @@ def test_a_failed_write_of_a_file_leaves_nothing(tmp_path):
     with pytest.raises(DataError, match="broken dump"):
         write_records(tmp_path / "a.parquet", Comparison, records())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_threads_read_by_columns_are_those_read_by_rows(tmp_path):
+    """Whole batches or row by row, the same records; a damaged batch still names its row."""
+    post = Post("1", None, "me", "2016", "text", -3, True, "http://u", 1, 4)
+    threads = [
+        Thread(str(n), "s", "t", ("a",) * (n % 3), (post,) * (1 + n % 4), None, "CC", 1)
+        for n in range(2500)
+    ]
+    path = part_path(tmp_path, "a")
+    write_records(path, Thread, threads)
+    assert list(read_parquet(path, Thread)) == threads
+    rows = pq.read_table(path).to_pylist()
+    assert [READERS[Thread](row) for row in rows] == threads
+    rows[1200]["num_prompt_posts"] = 9
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMAS[Thread]), path)
+    with pytest.raises(DataError, match=r"a\.parquet:1201: .*num_prompt_posts is 9 of 1"):
+        list(read_parquet(path, Thread))
+
+
+@pytest.mark.parametrize("records", [[], [ONE], [replace(ONE, replies=(), prompt=()), ONE]])
+def test_columns_of_comparisons_are_those_of_rows(records):
+    """Built column by column, the table is the one that mappings give."""
+    rows = pa.Table.from_pylist([to_row(each) for each in records], SCHEMAS[Comparison])
+    assert to_table(Comparison, records).equals(rows)

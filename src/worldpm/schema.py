@@ -124,23 +124,67 @@ def to_row(record: Comparison | Thread) -> dict[str, Any]:
 
 
 def to_table(record_type: type, records: Sequence[Any]) -> pa.Table:
-    """Records of one type as a table whose columns are those of `SCHEMAS`."""
+    """Records of one type as a table whose columns are those of `SCHEMAS`.
+
+    Column by column, which takes a fifth of the time of a mapping for each post and message.
+    """
     schema = SCHEMAS[record_type]
-    if record_type is Comparison:
-        return pa.Table.from_pylist([to_row(record) for record in records], schema)
-    posts = [post for thread in records for post in thread.posts]
-    # Column by column: a fifth of the time of a mapping for each post.
-    ends = np.cumsum([0, *(len(thread.posts) for thread in records)], dtype=np.int32)
-    struct = schema.field("posts").type.value_type
-    columns = [pa.array([getattr(p, f.name) for p in posts], f.type) for f in struct]
-    listed = pa.ListArray.from_arrays(
-        pa.array(ends), pa.StructArray.from_arrays(columns, fields=list(struct))
-    )
+    nested = {
+        "posts": lambda: _lists([t.posts for t in records], schema.field("posts").type),
+        "prompt": lambda: _lists([c.prompt for c in records], _MESSAGES),
+        "replies": lambda: _replies([c.replies for c in records]),
+        "better": lambda: _lists([c.better for c in records], schema.field("better").type),
+        "meta": lambda: pa.array([orjson.dumps(dict(c.meta)).decode() for c in records]),
+    }
     arrays = [
-        listed if f.name == "posts" else pa.array([getattr(t, f.name) for t in records], f.type)
+        nested[f.name]()
+        if f.name in nested
+        else pa.array([getattr(record, f.name) for record in records], f.type)
         for f in schema
     ]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _offsets(lists: Sequence[Sequence[Any]]) -> pa.Array:
+    return pa.array(np.cumsum([0, *map(len, lists)], dtype=np.int32))
+
+
+def _lists(lists: Sequence[Sequence[Any]], kind: Any) -> pa.Array:
+    """Lists of records as a column of lists of structs, field by field."""
+    flat = [each for one in lists for each in one]
+    fields = list(kind.value_type)
+    columns = [pa.array([getattr(each, f.name) for each in flat], f.type) for f in fields]
+    struct = pa.StructArray.from_arrays(columns, fields=fields)
+    return pa.ListArray.from_arrays(_offsets(lists), struct)
+
+
+def _replies(lists: Sequence[Sequence[Conversation]]) -> pa.Array:
+    flat = _lists([reply for replies in lists for reply in replies], _MESSAGES)
+    return pa.ListArray.from_arrays(_offsets(lists), flat)
+
+
+def from_batch(record_type: type, batch: pa.RecordBatch) -> list[Any] | None:
+    """The records of a batch, column by column; None where each row must be looked at by itself."""
+    names = [f.name for f in SCHEMAS[Thread]]
+    if record_type is not Thread or batch.schema.names != names:
+        return None
+    listed = batch.column("posts")
+    struct = listed.flatten()
+    kind = SCHEMAS[Thread].field("posts").type
+    if listed.type != kind or listed.null_count or struct.null_count or batch["tags"].null_count:
+        return None
+    posts = list(map(Post, *(field.to_pylist() for field in struct.flatten())))
+    lengths = listed.value_lengths().to_pylist()
+    columns = [batch.column(name).to_pylist() for name in names if name != "posts"]
+    found, start = [], 0
+    for length, row in zip(lengths, zip(*columns, strict=True), strict=True):
+        own, source, title, tags, url, license, num_prompt_posts = row
+        if num_prompt_posts is None or not 1 <= num_prompt_posts <= length:
+            return None
+        mine = tuple(posts[start : start + length])
+        found.append(Thread(own, source, title, tuple(tags), mine, url, license, num_prompt_posts))
+        start += length
+    return found
 
 
 def _comparison(row: Mapping[str, Any]) -> Comparison:
