@@ -4,6 +4,7 @@
 # make verify   everything, the slow proofs included
 # make bench    the benchmarks; ARGS='...' hands them what they ask for, BENCH=FILE picks one
 # make bench-score   the scorer beside its peers, in one run; ARGS='--data WORK -o OUT.json'
+# make bench-forum   dumps to comparisons beside their parts and the obvious pipeline; ARGS='SITE.7z... --clock cpu'
 # make docs     write docs/reference from the code
 # make format   put the sources into our format
 # make clean    remove what the targets made, .venv too
@@ -26,7 +27,7 @@ PYTHON ?= $(shell $(find_python))
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test check verify bench bench-score docs format clean
+.PHONY: demo test check verify bench bench-score bench-forum docs format clean
 .DEFAULT_GOAL := demo
 
 # The stamps make a second run install nothing.
@@ -80,6 +81,9 @@ bench: $(VENV)/.stamp-kernels
 
 bench-score: $(VENV)/.stamp-kernels
 	$(BIN)/python benchmarks/score.py $(ARGS)
+
+bench-forum: $(VENV)/.stamp-dev
+	$(BIN)/python benchmarks/forum.py $(ARGS)
 
 docs: $(VENV)/.stamp-model
 	$(BIN)/python docs/build_reference.py
