@@ -77,6 +77,7 @@ def test_votes_and_times_of_each_reply():
     """A forum's posts and a published set's replies both tell; equal or unknown times count not."""
     posts = [{"votes": 5, "created": "2020-01-02"}, {"votes": 1, "created": "2020-01-01"}]
     seconds = [{"votes": 9, "created": 100}, {"votes": 2, "created": 1_600_000_000}]
+    seconds_again = [{"created": 7}, {"created": 8}]
     mixed = [{"created": "2020-01-01"}, {"created": 100}]
     corpus = summarise(
         [
@@ -86,12 +87,13 @@ def test_votes_and_times_of_each_reply():
             comparison("4", posts=[{"created": "2020-01-01"}] * 2),
             comparison("5", posts=posts[:1]),  # of another number of replies: not of these
             comparison("6", posts=[None, 3]),
+            comparison("7", replies=seconds_again),
         ]
     )
-    assert corpus.earlier_wins == {False: 1, True: 1}
+    assert corpus.earlier_wins == {False: 1, True: 2}
     assert corpus.votes == {5: 1, 1: 1, 9: 1, 2: 1}
     assert corpus.votes_by_length == {3: {5: 1, 9: 1}, 1: {1: 1, 2: 1}}
-    assert corpus.years == {"2020": 3, "1970": 1}
+    assert corpus.years == {"2020": 3, "1970": 2}
     assert of_each_reply(comparison(posts=[None, 3])) == [{}, {}]
 
 

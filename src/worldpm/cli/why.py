@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from worldpm.errors import DataError
+from worldpm.ledger import LEDGER
 from worldpm.records import Comparison, Thread
 from worldpm.report.corpus import of_each_reply
 from worldpm.schema import READERS
@@ -110,7 +111,7 @@ def _of_comparison(
 
 def ledger_files(folder: Path) -> list[Path]:
     """The files of an artefact's ledger, which stand in a folder of their own; none before 0.1."""
-    files = sorted((folder / "ledger").glob("*.parquet"))
+    files = sorted((folder / LEDGER).glob("*.parquet"))
     for path in files:
         try:
             missing = LEDGER_COLUMNS - set(pq.read_schema(path).names)
