@@ -237,7 +237,7 @@ def _finish(
     for split in SPLITS:
         if not counts[split]:  # a part that is nowhere is no part
             for number in range(len(written)):
-                part_path(made.out, split, number, len(written)).unlink()
+                part_path(made.out, split, number, len(written)).unlink(missing_ok=True)
     notes = stages.notes
     numbers = _sum(each["numbers"] for each in written)
     numbers["threads"] = sum(each["threads"] for each in found)

@@ -106,5 +106,5 @@ def text_hash(parts: Iterable[Hashes]) -> int:
 
 def key_hash(*key: str) -> int:
     """One number of 64 bits for a key of texts, as of a source and an id."""
-    text = "\x1f".join(key).encode("utf-8", "surrogatepass")
+    text = "".join(f"{len(each)}\x1f{each}" for each in key).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
