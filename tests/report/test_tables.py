@@ -12,7 +12,9 @@ from worldpm.records import Comparison, Edge, Message, Score
 from worldpm.report.tables import (
     EVALUATION_FORMAT,
     LENGTH_FLOOR,
+    contrast_table,
     evaluation_table,
+    probe_table,
     ranking_table,
 )
 
@@ -90,3 +92,31 @@ def test_json_that_is_no_evaluation_is_refused(row):
     """A DataError that says what to give."""
     with pytest.raises(DataError, match="not an evaluation"):
         evaluation_table([row])
+
+
+def test_probes_and_contrasts_fit_a_terminal_of_80_columns():
+    """Names and numbers are whole: no cell is cut."""
+    probes = {
+        "suite": "mine",
+        "model": "tiny",
+        "outcomes": [
+            {
+                "name": "step by step", "num_pairs": 1200, "shift": -0.2191,
+                "shift_interval": [-0.34, -0.115], "lifted": 0.25, "lifted_interval": [0.07, 0.59],
+                "dropped": 1.0, "dropped_interval": [0.7, 1.0], "plain_accuracy": 0.125,
+                "accuracy": 1.0,
+            }
+        ],
+    }  # fmt: skip
+    contrast = {
+        "kind": "all", "group": "rm-bench", "a": "first", "b": "second",
+        "accuracy": {"value": 0.0123, "interval": [-0.01, 0.034]}, "q_accuracy": 0.4,
+        "loss": {"value": -0.05, "interval": [-0.06, -0.04]}, "q_loss": 0.001,
+    }  # fmt: skip
+    hidden = {**contrast, "kind": "class", "group": "hidden"}
+    text = shown(probe_table(probes)) + shown(contrast_table([contrast, hidden]))
+    for words in ("step by step", "1,200", "[-0.34, -0.12]", "-> 100.0", "first less second",
+                  "[-1.0, +3.4]", "-0.050", "0.0010"):  # fmt: skip
+        assert words in text
+    assert "…" not in text
+    assert "hidden" not in text

@@ -57,7 +57,7 @@ def dots(
         )
     for place, row in enumerate(rows):
         middle = HEAD + place * ROW + ROW / 2
-        label = row.label if len(row.label) <= 38 else row.label[:37] + "…"
+        label = row.label if len(row.label) <= 34 else row.label[:33] + "…"
         parts.append(f'<text class="l" x="{LABELS - 10}" y="{middle + 4}">{escape(label)}</text>')
         for dot in row.dots:
             title = f"{row.label}, {dot.kind}: {shown(dot.value)}"

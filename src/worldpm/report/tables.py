@@ -147,21 +147,21 @@ def probe_table(probes: Mapping[str, Any]) -> Table:
         pad_edge=False,
         caption=Text(
             "shift: mean change of the score; lifted: the lower reply, edited, wins; dropped: the "
-            "higher one, edited, loses; in per cent of the decided pairs."
+            "higher one, edited, loses; right: accuracy before and after the worse one is edited."
         ),
         caption_justify="left",
     )
-    table.add_column("edit", overflow="fold")
-    for name in ("pairs", "shift", "lifted %", "dropped %", "accuracy %"):
+    table.add_column("edit", no_wrap=True)
+    for name in ("pairs", "shift", "lifted %", "dropped %", "right %"):
         table.add_column(name, justify="right", no_wrap=True)
     for each in probes["outcomes"]:
         table.add_row(
             Text(each["name"]),
             f"{each['num_pairs']:,}",
-            _with_interval(each["shift"], each["shift_interval"], 1, "+.3f"),
+            _with_interval(each["shift"], each["shift_interval"], 1, "+.2f"),
             _with_interval(each["lifted"], each["lifted_interval"], 100, ".1f"),
             _with_interval(each["dropped"], each["dropped_interval"], 100, ".1f"),
-            f"{100 * each['plain_accuracy']:.1f} -> {100 * each['accuracy']:.1f}",
+            f"{100 * each['plain_accuracy']:.1f}\n-> {100 * each['accuracy']:.1f}",
         )
     return table
 
