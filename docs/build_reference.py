@@ -17,6 +17,7 @@ from worldpm.evals.protocols import protocol
 from worldpm.evals.published import find, names
 from worldpm.evals.suite_files import FILES
 from worldpm.evals.suites import SUITES
+from worldpm.forum.forums import FORUMS
 from worldpm.pairs.imports import ImportSettings
 from worldpm.pairs.settings import PairSettings
 from worldpm.train.recipe import Recipe
@@ -84,7 +85,8 @@ def recipe() -> str:
 def data_settings() -> str:
     """Every setting of the data verbs, with what the paper found where it tried."""
     lines = ["# Settings of the data verbs", "", "What `--set KEY=VALUE` changes.", ""]
-    for verb, kind in (("pairs", PairSettings), ("import", ImportSettings)):
+    forums = [(f"forum {name}", forum.settings) for name, forum in FORUMS.items()]
+    for verb, kind in (*forums, ("pairs", PairSettings), ("import", ImportSettings)):
         rows = ["| key | default | type, and what it does |", "|---|---|---|", *_keys(kind)]
         lines += [f"## `worldpm {verb}`", "", (kind.__doc__ or "").strip(), "", *rows, ""]
     return "\n".join(lines)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from worldpm.config import Settings
 
@@ -25,6 +25,8 @@ _INTEGER = re.compile(r"[+-]?[0-9]+")
 
 class ForumSettings(Settings):
     """What is done to the threads of any forum."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     mask_contacts: bool = False
     """Put `[e-mail]` and `[phone]` where a text has one."""
