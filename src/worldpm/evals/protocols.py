@@ -30,7 +30,8 @@ from worldpm.evals.metrics import (
     edge_table,
 )
 from worldpm.evals.protocol_worldpm import MEANS, ROWS, TABLE, Row
-from worldpm.evals.style import PAPER, style_edges
+from worldpm.evals.style import style_edges
+from worldpm.evals.surface import PAPER
 from worldpm.records import Comparison
 
 Scored = Mapping[str, tuple[Sequence[Comparison], Scores]]
