@@ -145,9 +145,9 @@ def test_no_benchmark_rows_at_all(tmp_path):
     assert Index(tmp_path).search(row("t", SHORT, "a", "b")) == []
 
 
-def test_near_can_be_unset(benchmark, tmp_path):
-    """Without it typos and splits go by; runs of 13 words do not."""
-    write_index(benchmark, DecontaminateSettings(near=None), tmp_path)
+def test_near_can_ask_for_all(benchmark, tmp_path):
+    """Then typos and splits go by; runs of 13 words do not."""
+    write_index(benchmark, DecontaminateSettings(near=1), tmp_path)
     index, chance = Index(tmp_path), random.Random(1)
     thread = next(comparisons(1, seed=9))
     text = " ".join(benchmark[0][1].prompt[0].content.split()[:22])

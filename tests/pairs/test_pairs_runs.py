@@ -140,7 +140,7 @@ def test_the_ledger_names_the_twin_and_the_benchmark(expected):
     assert manifest["contamination"]["rows"] == {"quiz": 1}
 
 
-@pytest.mark.parametrize("drop", ["whole", "prompt", None])
+@pytest.mark.parametrize("drop", ["whole", "prompt", "nothing"])
 def test_near_duplicates_never_straddle_splits(made, tmp_path, drop):
     """Kept or not, a thread and its copy of a changed word are in one split."""
     settings = SETTINGS.model_copy(update={"dedup": DedupSettings(drop=drop)})
@@ -157,14 +157,14 @@ def test_near_duplicates_never_straddle_splits(made, tmp_path, drop):
     assert all(len(set(found)) == 1 for found in by_title.values())
     several = [found for found in by_title.values() if len(found) > 1]
     if drop != "prompt":  # of which a copy of a short prompt may differ by too much
-        assert bool(several) == (drop is None)
+        assert bool(several) == (drop == "nothing")
     assert set(parts.values()) == {"train", "validation", "test"}
 
 
 def test_a_held_out_site_shares_no_text_with_training(made, tmp_path):
     """What is like its threads is in no split, and test is that site alone."""
     split = SplitSettings(test=0, validation=0, held_out_sources=("a.org",))
-    settings = PairSettings(split=split, dedup=DedupSettings(drop=None))
+    settings = PairSettings(split=split, dedup=DedupSettings(drop="nothing"))
     manifest = build_pairs(made[0], tmp_path / "data", settings, quiet=True)
     assert {c.source for c in read_artifact(tmp_path / "data", Comparison, "test")} == {"a.org"}
     assert manifest["dropped"]["near_held_out"] > 5
@@ -178,7 +178,7 @@ def test_without_a_threshold_only_the_same_words_are_one(made, tmp_path):
         for each in read_artifact(made[0][0], Thread):
             posts = tuple(replace(post, text=f"**{post.text.upper()}**") for post in each.posts)
             out.add("posts", replace(each, source="copy.org", posts=posts))
-    settings = PairSettings(dedup=DedupSettings(threshold=None))
+    settings = PairSettings(dedup=DedupSettings(threshold=1))
     manifest = build_pairs([*made[0][:1], copy], tmp_path / "data", settings, quiet=True)
     assert manifest["dropped"] == {"exact_duplicate": NUM_THREADS + 1, "only_one_answer": 2}
 
@@ -346,7 +346,7 @@ def test_a_plan_says_what_a_run_takes(made):
     many = planning.plan_pairs(made[0], made[1].folder, SETTINGS, workers=9)
     assert (one.workers, many.workers, one.num_groups) == (1, 4, 4)
     assert one.num_threads > NUM_FOLDERS * NUM_THREADS
-    exact = SETTINGS.model_copy(update={"dedup": DedupSettings(threshold=None)})
+    exact = SETTINGS.model_copy(update={"dedup": DedupSettings(threshold=1)})
     cheap = planning.plan_pairs(made[0], None, exact, workers=1)
     assert cheap.disk_bytes < one.disk_bytes
     assert cheap.seconds < one.seconds

@@ -70,7 +70,7 @@ def pairs(
 
     Threads of the same text are one, across all folders, and what is alike never straddles splits.
 
-    Settings for --set, all in docs/reference/pairs.md with what the paper found about each:
+    Settings for --set, all in docs/reference/data.md with what the paper found about each:
     pairs_per_thread, min_margin, max_margin, accepted_bonus, certainty, exposure.rule,
     topics.power, filter.low, filter.high, dedup.drop, dedup.threshold, dedup.keep,
     decontaminate.drop, decontaminate.near, seed, split.validation, split.test, split.seed.
@@ -120,7 +120,7 @@ def suite_folders(folder: Path) -> dict[str, Path]:
     from worldpm.errors import ConfigError
     from worldpm.evals.suites import SUITES
 
-    found = {}
+    found: dict[str, Path] = {}
     for name in SUITES:
         for each in (folder / name, folder / name.replace("-", "_")):
             if each.is_dir():

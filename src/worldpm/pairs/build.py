@@ -131,7 +131,7 @@ class _Stages:
         """Run tasks, each of which goes through its group's rows, and show it."""
         rows = {each.number: each.num_rows for each in self._groups}
         total = max(1, sum(rows.values()))
-        sizes = {each.name: rows.get(getattr(each, "number", None), total) for each in tasks}
+        sizes = {each.name: rows.get(getattr(each, "number", -1), total) for each in tasks}
         self._display.stage(stage, sizes)
         return run_tasks(
             function,
@@ -186,7 +186,7 @@ class _Stages:
         """What is alike among all groups, and what becomes of it."""
         threshold = self._settings.dedup.threshold
         near: list[tuple[Text, NearTask]] = []
-        if threshold is not None:
+        if self._settings.dedup.near:
             files = tuple(group_name(each.number) for each in self._groups)
             count = num_ranges(num_comparisons, memory_bytes)
             least = least_agreement(threshold)

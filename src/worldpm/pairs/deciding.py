@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from worldpm.pairs.dedup import TEXTS, Clusters, Member, Text, Twin, choose, keep_apart, split_key
 from worldpm.pairs.near import read_pairs
 from worldpm.pairs.settings import PairSettings
-from worldpm.pairs.split import split_of
+from worldpm.pairs.split import Split, split_of
 from worldpm.pairs.tasks import group_name, read_keys
 
 DECIDED = "decided"
@@ -51,12 +51,12 @@ def decide(task: DecideTask, folder: Path) -> dict[str, Any]:
     keys = _Keys(folder, task.num_groups)
     dropped: dict[int, Twin] = {}
     num_clusters = 0
-    if settings.dedup.drop is not None:
+    if settings.dedup.drop != "nothing":
         for rows in _clusters(task, folder, keys, [settings.dedup.drop]).several():
             twins = choose(keys.members(rows, settings.dedup.drop), settings.dedup, held_out)
             dropped |= twins
             num_clusters += bool(twins)
-    splits: dict[int, str] = {}
+    splits: dict[int, Split] = {}
     alike = _clusters(task, folder, keys, TEXTS)
     alike.join_equal(keys.question_hash)
     for rows in alike.several():
@@ -72,7 +72,7 @@ def decide(task: DecideTask, folder: Path) -> dict[str, Any]:
     return {"clusters": num_clusters, "dropped": len(dropped), "moved": len(splits)}
 
 
-def read_verdicts(folder: Path, number: int) -> dict[int, tuple[str | None, str, str | None]]:
+def read_verdicts(folder: Path, number: int) -> dict[int, tuple[Split | None, str, str | None]]:
     """The verdicts of a group by row: split, or None with reason and detail."""
     columns = pq.read_table(_path(folder, number)).to_pydict()
     return {
@@ -127,7 +127,7 @@ def _clusters(task: DecideTask, folder: Path, keys: _Keys, texts: Sequence[Text]
     return clusters
 
 
-def _write(folder: Path, starts: Any, dropped: dict[int, Twin], splits: dict[int, str]) -> None:
+def _write(folder: Path, starts: Any, dropped: dict[int, Twin], splits: dict[int, Split]) -> None:
     rows = sorted(dropped.keys() | splits.keys())
     bounds = np.searchsorted(rows, starts)
     for number in range(len(starts) - 1):
@@ -142,7 +142,7 @@ def _write(folder: Path, starts: Any, dropped: dict[int, Twin], splits: dict[int
 
 
 def _verdicts(
-    rows: Sequence[int], dropped: dict[int, Twin], splits: dict[int, str]
+    rows: Sequence[int], dropped: dict[int, Twin], splits: dict[int, Split]
 ) -> Iterator[tuple[int, str | None, str | None, str | None]]:
     for row in rows:
         twin = dropped.get(row)

@@ -51,8 +51,8 @@ class DecontaminateSettings(Settings):
     """A run of so many words of a benchmark is a hit."""
     least_words: int = Field(default=6, ge=1)
     """A benchmark's text of fewer words than these is never looked for: `thank you` is nobody's."""
-    near: float | None = Field(default=0.5, gt=0, le=1)
-    """The share of a benchmark text's rare three-word runs that is a hit; unset, not looked for."""
+    near: float = Field(default=0.5, gt=0, le=1)
+    """The share of a benchmark text's rare three-word runs in a comparison that is a hit."""
     common: int = Field(default=10, ge=2)
     """A run of words in texts of as many different prompts, or more, is nobody's."""
 
@@ -123,34 +123,38 @@ class Index:
 
     def search(self, comparison: Comparison) -> list[Hit]:
         """All texts of benchmarks in the comparison, the surest kind of hit for each place."""
-        found: dict[tuple[str, int], tuple[Kind, float]] = {}
-        hashes = []
-        for where, text in _places(comparison):
-            words = word_hashes(text)
-            hashes.append(words)
-            whole = self._look("whole", np.array([text_hash([words])], np.uint64))
-            for number in whole:
-                found[where, number] = ("whole", 1.0)
-            hits = Counter(self._look("ngram", np.unique(ngrams(words, self.settings.ngram_words))))
-            for number, count in hits.items():
+        size, found = self.settings.ngram_words, dict[tuple[str, int], tuple[Kind, float]]()
+        runs = []
+        for where, words in _places(comparison):
+            if len(words) < size:
+                for number in self._look("whole", np.array([text_hash([words])], np.uint64)):
+                    found[where, number] = ("whole", 1.0)
+            if where in _PARTS:
+                continue
+            runs.append(ngrams(words, NEAR_WORDS))
+            for number, count in self._count("ngram", ngrams(words, size)).items():
                 found[where, number] = ("ngram", count / self._texts[number][3])
-        if self.settings.near is not None:
-            known = {number for _, number in found}
-            runs = [ngrams(words, NEAR_WORDS) for words in hashes]
-            hits = Counter(self._look("near", np.unique(np.concatenate(runs))))
-            for number, count in hits.items():
-                total = self._texts[number][4]
-                if number not in known and count >= self.settings.near * total:
-                    found["comparison", number] = ("near", count / total)
+        known = {number for _, number in found}
+        for number, count in self._count("near", np.concatenate(runs)).items():
+            total = self._texts[number][4]
+            if number not in known and count >= self.settings.near * total:
+                found["comparison", number] = ("near", count / total)
         return [
-            Hit(comparison.source, comparison.id, where, *self._texts[number][:3], kind, overlap)
+            Hit(comparison.source, comparison.id, where, benchmark, row, of, kind, overlap)
             for (where, number), (kind, overlap) in found.items()
+            for benchmark, row, of in [self._texts[number][:3]]
         ]
+
+    def _count(self, kind: Kind, runs: Hashes) -> Counter[int]:
+        """How many different runs there are of each text."""
+        return Counter(self._look(kind, np.unique(runs)))
 
     def _look(self, kind: Kind, runs: Hashes) -> list[int]:
         """The texts that own these runs, once for each run."""
-        known, owners = self._runs[kind]
-        if not len(known) or not len(runs):
+        known, owners, begins = self._runs[kind]
+        # Of a run that is not known the first bits rarely are: one look instead of a search.
+        runs = runs[begins[runs >> np.uint64(64 - _bits(len(begins)))]]
+        if not len(runs):
             return []
         start = np.searchsorted(known, runs, side="left")
         there = known[np.minimum(start, len(known) - 1)] == runs
@@ -217,24 +221,42 @@ def _sample(
     return runs[kept], owners[kept], sampled
 
 
-def _places(comparison: Comparison) -> Iterator[tuple[str, str]]:
-    """Where a text may be, and what is there. A question's title is also looked at by itself."""
+_PARTS = ("title", "body")
+
+
+def _places(comparison: Comparison) -> Iterator[tuple[str, Hashes]]:
+    """Where a text may be, and what is there; a question's title and body also by themselves."""
     for message in comparison.prompt:
-        yield "prompt", message.content
-        title, blank, body = message.content.partition("\n\n")
+        words = word_hashes(message.content)
+        yield "prompt", words
+        title, _, body = message.content.partition("\n\n")
         if title.startswith("Title: "):
-            yield "title", title.removeprefix("Title: ")
-            if blank:
-                yield "body", body
+            yield _PARTS[0], word_hashes(title.removeprefix("Title: "))
+            if body:
+                yield _PARTS[1], word_hashes(body)
     for number, reply in enumerate(comparison.replies):
         for message in reply:
-            yield f"reply {number}", message.content
+            yield f"reply {number}", word_hashes(message.content)
 
 
 def _write_runs(folder: Path, kind: Kind, runs: Hashes, owners: Any) -> None:
     write_array(folder / f"{kind}.runs.npy", runs)
     write_array(folder / f"{kind}.owners.npy", np.asarray(owners, np.int32))
+    # Which first bits there are, so many that an eighth of them are at most.
+    bits = min(28, max(10, (8 * len(runs)).bit_length()))
+    begins = np.zeros(1 << bits, np.bool_)
+    begins[runs >> np.uint64(64 - bits)] = True
+    write_array(folder / f"{kind}.begins.npy", begins)
 
 
-def _read_runs(folder: Path, kind: str) -> tuple[Hashes, NDArray[np.int32]]:
-    return read_array(folder / f"{kind}.runs.npy"), read_array(folder / f"{kind}.owners.npy")
+def _read_runs(folder: Path, kind: str) -> tuple[Hashes, NDArray[np.int32], NDArray[np.bool_]]:
+    runs, owners, begins = (
+        # Plain arrays over the mapped bytes: indexing those is much faster than a memmap's.
+        np.asarray(read_array(folder / f"{kind}.{name}.npy"))
+        for name in ("runs", "owners", "begins")
+    )
+    return runs, owners, begins
+
+
+def _bits(count: int) -> int:
+    return count.bit_length() - 1

@@ -10,6 +10,7 @@ similarity of 0.8 a pair is a candidate with probability 1 - (1 - 0.8^8)^32 = 0.
 two texts links all that they are linked to: a cluster, of which one question is kept.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,17 +34,22 @@ class DedupSettings(Settings):
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
-    drop: Text | None = "whole"
+    drop: Literal["whole", "prompt", "nothing"] = "whole"
     """Of threads alike in this text one question is kept: of `whole`, the prompt with all its
     answers, so that a question that was asked twice keeps the votes of both; of `prompt`, whatever
-    the answers are. Unset, all are kept. In either case threads alike in prompt or whole never
+    the answers are; of `nothing`, all are. In any case threads alike in prompt or whole never
     straddle splits."""
-    threshold: float | None = Field(default=0.8, ge=0.75, le=1)
-    """The Jaccard similarity of three-word runs from which texts are alike; unset, only the same
-    words in the same order are."""
+    threshold: float = Field(default=0.8, ge=0.75, le=1)
+    """The Jaccard similarity of three-word runs from which texts are alike; with 1 only the same
+    words in the same order are, which takes no signatures."""
     keep: Literal["edges", "hash"] = "edges"
     """Of a cluster the thread with the most edges is kept, and a hash decides among equals; or a
     hash alone decides."""
+
+    @property
+    def near(self) -> bool:
+        """Whether near duplicates are looked for."""
+        return self.threshold < 1
 
 
 def least_agreement(threshold: float) -> float:
@@ -51,7 +57,7 @@ def least_agreement(threshold: float) -> float:
 
     So that 97 % of pairs at the threshold pass, and 16 % at 0.05 below it (at 0.8: 0.75).
     """
-    return threshold - 2 * (threshold * (1 - threshold) / NUM_PERMUTATIONS) ** 0.5
+    return threshold - 2 * math.sqrt(threshold * (1 - threshold) / NUM_PERMUTATIONS)
 
 
 class Clusters:

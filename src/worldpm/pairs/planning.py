@@ -49,8 +49,8 @@ def group_files(folders: Sequence[Path]) -> list[Group]:
     for folder in folders:
         parts = sorted(read_manifest(folder)["counts"])
         mark = str(fingerprint(folder)["edges_sha256"])
-        files = [file for part in parts for file in part_files(folder, part)]
-        found.append((folder.name, mark, [(file, *_size(file)) for file in files]))
+        paths = [path for part in parts for path in part_files(folder, part)]
+        found.append((folder.name, mark, [(path, *_size(path)) for path in paths]))
     groups: list[Group] = []
     for name, _, files in sorted(found, key=lambda each: each[:2]):
         last: Group | None = None
@@ -105,7 +105,7 @@ def plan_pairs(
     num_bytes = sum(each.num_bytes for each in groups)
     index_bytes = 0 if against is None else fingerprint(against)["bytes"]
     workers = max(1, min(workers, len(groups)))
-    near = settings.dedup.threshold is not None
+    near = settings.dedup.near
     rate = BYTES_PER_SECOND * (0.6 if against is not None else 1) * (1 if near else 1.5)
     ranges = num_ranges(num_threads, memory_bytes) if near else 0
     largest = max((each.num_rows for each in groups), default=0)

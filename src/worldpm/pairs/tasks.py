@@ -152,7 +152,7 @@ def compare_group(task: GroupTask, folder: Path) -> dict[str, Any]:
     lost: list[Lost] = []
     keys: list[tuple[Any, ...]] = []
     hits: list[Hit] = []
-    near = settings.dedup.threshold is not None
+    near = settings.dedup.near
     texts: dict[str, list[Hashes]] = {text: [] for text in TEXTS}
     signed: dict[str, list[Any]] = {text: [signatures([])] for text in TEXTS}
 

@@ -61,7 +61,7 @@ def write_group(task: WriteTask, folder: Path, score: ScoreFn | None = None) -> 
             for split in SPLITS
         }
         for start, table in _tables(path):
-            chosen: dict[str, list[int]] = {split: [] for split in SPLITS}
+            chosen: dict[Split, list[int]] = {split: [] for split in SPLITS}
             edges: dict[int, int] = {}
             if score is not None:
                 stays = [verdicts.get(start + n, ("",))[0] is not None for n in range(len(table))]
