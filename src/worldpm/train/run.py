@@ -32,7 +32,7 @@ from worldpm.model.checkpoint import (
     write_model,
 )
 from worldpm.model.decoder import PreferenceModel, linear_head, mlp_head
-from worldpm.store import MANIFEST, file_sha256, read_manifest, versions, write_atomic
+from worldpm.store import MANIFEST, file_sha256, part_files, read_manifest, versions, write_atomic
 from worldpm.tokens.encode import Encoder
 from worldpm.train.examples import load_examples
 from worldpm.train.loop import fit
@@ -161,7 +161,9 @@ def train(
 
 def _digest(folder: Path) -> dict[str, str]:
     parts = sorted(read_manifest(folder)["counts"])
-    return {part: file_sha256(folder / f"{part}.parquet") for part in parts}
+    return {
+        part: " ".join(file_sha256(file) for file in part_files(folder, part)) for part in parts
+    }
 
 
 def _open_run(run: Path, identity: dict[str, Any], *, resume: bool, force: bool) -> None:
