@@ -349,5 +349,5 @@ def test_a_plan_says_what_a_run_takes(made):
     exact = SETTINGS.model_copy(update={"dedup": DedupSettings(threshold=1)})
     cheap = planning.plan_pairs(made[0], None, exact, workers=1)
     assert cheap.disk_bytes < one.disk_bytes
-    assert cheap.seconds < one.seconds
+    assert one.seconds < many.workers * many.seconds
     assert cheap.num_ranges == 0

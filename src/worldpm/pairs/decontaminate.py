@@ -37,7 +37,7 @@ from worldpm.store import write_atomic
 Kind = Literal["ngram", "whole", "near"]
 NEAR_WORDS = 3
 NEAR_SAMPLE = 64  # runs of a text that are looked for: the smallest hashes; more would say no more
-NEAR_LEAST = 8  # a text with fewer rare runs cannot be told from chance
+NEAR_LEAST = 6  # fewer rare runs in common cannot be told from chance
 
 
 class DecontaminateSettings(Settings):
@@ -137,7 +137,7 @@ class Index:
         known = {number for _, number in found}
         for number, count in self._count("near", np.concatenate(runs)).items():
             total = self._texts[number][4]
-            if number not in known and count >= self.settings.near * total:
+            if number not in known and count >= max(NEAR_LEAST, self.settings.near * total):
                 found["comparison", number] = ("near", count / total)
         return [
             Hit(comparison.source, comparison.id, where, benchmark, row, of, kind, overlap)

@@ -21,9 +21,9 @@ from worldpm.store import part_files, read_manifest
 
 GROUP_BYTES = 32_000_000  # of Parquet: 100 to 150 MB of text
 DEFAULT_MEMORY_BYTES = 2_000_000_000
-BYTES_PER_SECOND = 500_000  # of the Parquet of threads
-INDEX_BYTES_PER_SECOND = 4_000_000  # of the benchmarks' files
-TASK_BYTES = 250_000_000
+BYTES_PER_SECOND = 3_000_000  # of the Parquet of threads
+INDEX_BYTES_PER_SECOND = 6_000_000  # of the benchmarks' files
+TASK_BYTES = 420_000_000
 SIGNATURE_BYTES = 1024  # a comparison: two texts of 256 minima of 16 bits
 KEY_BYTES = 60  # a comparison, in the task that decides
 
@@ -106,7 +106,7 @@ def plan_pairs(
     index_bytes = 0 if against is None else fingerprint(against)["bytes"]
     workers = max(1, min(workers, len(groups)))
     near = settings.dedup.near
-    rate = BYTES_PER_SECOND * (0.6 if against is not None else 1) * (1 if near else 1.5)
+    rate = BYTES_PER_SECOND * (0.5 if against is not None else 1)
     ranges = num_ranges(num_threads, memory_bytes) if near else 0
     largest = max((each.num_rows for each in groups), default=0)
     # A task holds its group's signatures; one task, the keys of all; an index, words of its texts.
