@@ -1,5 +1,7 @@
 """Words and runs of words as numbers."""
 
+import random
+
 import numpy as np
 import pytest
 
@@ -96,3 +98,11 @@ def test_the_cache_is_bounded(monkeypatch):
     word_hashes(" ".join(f"w{n}" for n in range(100)))
     assert len(module._numbers) <= 11
     assert (word_hashes("first") == before).all()
+
+
+def test_both_ways_to_words_are_one():
+    """ASCII is cut by a table, all else by a pattern: the same words, whatever the marks."""
+    chance = random.Random(1)
+    for _ in range(300):
+        text = "".join(chr(chance.randrange(128)) for _ in range(60))
+        assert words(text) == words(f"{text} é")[:-1], text

@@ -82,6 +82,9 @@ class _Text:
     hashes: Hashes
 
 
+_NOTHING = _Text(("", "", ""), 0, np.empty(0, np.uint64))
+
+
 def write_index(
     rows: Iterable[tuple[str, Comparison]], settings: DecontaminateSettings, folder: Path
 ) -> dict[str, int]:
@@ -100,7 +103,9 @@ def write_index(
     first = np.append(True, runs[1:] != runs[:-1]) if len(runs) else np.empty(0, bool)
     _write_runs(folder, "ngram", runs[first], owners[first])
     num_ngrams = np.bincount(owners[first], minlength=len(texts))
-    runs, owners, sampled = _sample(*_runs(texts, NEAR_WORDS, settings.common), len(texts))
+    # A saying of eight words is quoted by many: a short text is looked for as a whole alone.
+    longer = [each if len(each.hashes) >= settings.ngram_words else _NOTHING for each in texts]
+    runs, owners, sampled = _sample(*_runs(longer, NEAR_WORDS, settings.common), len(texts))
     _write_runs(folder, "near", runs, owners)
     entries = [
         [*each.name, int(found), int(some)]

@@ -24,6 +24,7 @@ _WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
 _TARGET = re.compile(r"\]\([^()\s]*\)")
 _FENCE = re.compile(r"^[ >]*(?:```+|~~~+)[ \t]*[\w+#.-]*[ \t]*$", re.MULTILINE)
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
+_ASCII = {n: chr(n).lower() if chr(n).isalnum() else " " for n in range(128)}
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 _MAX_CACHED_WORDS = 1 << 20  # some 100 MB; then it is emptied: rare words would fill any memory
@@ -46,9 +47,13 @@ _numbers = _Numbers()
 
 def words(text: str) -> list[str]:
     """The words of a text in order, as they are compared."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
-    text = _FENCE.sub(" ", _TARGET.sub("] ", text))
+    if "](" in text:
+        text = _TARGET.sub("] ", text)
+    if "```" in text or "~~~" in text:
+        text = _FENCE.sub(" ", text)
+    if text.isascii():  # the same words at four times the speed of the pattern's
+        return text.translate(_ASCII).split()
+    text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
     return _WORD.findall(text.casefold())
 
 

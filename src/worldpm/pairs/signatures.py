@@ -26,7 +26,10 @@ SEED = 42
 
 @dataclass(frozen=True, slots=True)
 class Prints:
-    """What is compared of a thread: the runs of words of both texts, and hashes of the whole."""
+    """What is compared of a thread: the runs of words of both texts, and hashes of the whole.
+
+    A run may be there twice; a minimum over runs does not see it.
+    """
 
     prompt: Hashes
     whole: Hashes
@@ -43,8 +46,8 @@ def fingerprint(thread: Thread) -> Prints:
     rest = [shingles(each, SHINGLE_WORDS) for each in answers]
     # A run never goes from one post into the next.
     return Prints(
-        np.unique(np.concatenate(prompt)),
-        np.unique(np.concatenate([*prompt, *rest])),
+        np.concatenate(prompt),
+        np.concatenate([*prompt, *rest]),
         text_hash(asked),
         text_hash([*asked, *sorted(answers, key=lambda each: each.tobytes())]),
     )
