@@ -37,13 +37,17 @@ class Prints:
     whole_hash: int
 
 
-def fingerprint(thread: Thread) -> Prints:
-    """All of a thread's answers count, whichever are sampled; their order does not."""
+def fingerprint(thread: Thread, *, near: bool = True) -> Prints:
+    """All of a thread's answers count, whichever are sampled; their order does not.
+
+    Without `near` there are no runs of words, only the hashes of the whole.
+    """
     asked = [word_hashes(prompt_text(thread))]
     asked += [word_hashes(post.text) for post in thread.prompt[1:]]
     answers = [word_hashes(post.text) for post in thread.answers]
-    prompt = [shingles(each, SHINGLE_WORDS) for each in asked]
-    rest = [shingles(each, SHINGLE_WORDS) for each in answers]
+    nothing = [np.empty(0, np.uint64)]
+    prompt = [shingles(each, SHINGLE_WORDS) for each in asked] if near else nothing
+    rest = [shingles(each, SHINGLE_WORDS) for each in answers] if near else nothing
     # A run never goes from one post into the next.
     return Prints(
         np.concatenate(prompt),

@@ -175,7 +175,7 @@ def compare_group(task: GroupTask, folder: Path) -> dict[str, Any]:
                     detail = f"{where} in {leaks[0].where}"
                     lost.append(Lost(thread.source, thread.id, "contaminated", detail))
                     continue
-            prints = fingerprint(thread)
+            prints = fingerprint(thread, near=near)
             question = thread.question.id
             keys.append(
                 (
