@@ -27,6 +27,7 @@ from worldpm.model.checkpoint import (
     check_state,
     head_of,
     read_config,
+    read_json,
     read_state,
     weight_files,
     write_model,
@@ -138,11 +139,15 @@ def train(
     model = base_model(base, recipe)
     if beginning is not None:
         begin_with(model, beginning)
-    _open_run(run, identity, resume=resume, force=force)
+    goes_on = _check_run(run, identity, resume=resume, force=force)
+    examples, dropped = load_examples(data, "train", encoder, recipe.data)
+    validation, lost = load_examples(data, "validation", encoder, recipe.data)
+    if not any(recipe.data.repeats.get(example.source, 1) for example in examples):
+        raise ConfigError("data.repeats: 0 for every source leaves nothing to train on")
+    if not goes_on:  # now that nothing is known to be wrong, a run that --force replaces may go
+        _begin_run(run, identity)
     with RunLog(run, quiet=quiet) as log, _stop_on_signals() as stop_requested:
-        examples, dropped = load_examples(data, "train", encoder, recipe.data)
         log.note(f"train: {len(examples)} comparisons; left out: {dict(dropped) or 'none'}")
-        validation, lost = load_examples(data, "validation", encoder, recipe.data)
         log.note(f"validation: {len(validation)} comparisons; left out: {dict(lost) or 'none'}")
         for source in sorted(recipe.data.repeats.keys() - {example.source for example in examples}):
             log.note(f"data.repeats: no comparison to train on is of the source {source!r}")
@@ -166,22 +171,30 @@ def _digest(folder: Path) -> dict[str, str]:
     }
 
 
-def _open_run(run: Path, identity: dict[str, Any], *, resume: bool, force: bool) -> None:
+def _check_run(run: Path, identity: dict[str, Any], *, resume: bool, force: bool) -> bool:
+    """Whether the run is one to go on with; raises where it may not be, nor a new one begin."""
     path = run / "run.json"
     if resume and path.is_file():
-        begun = orjson.loads(path.read_bytes())
+        begun = read_json(path)
         differs = [key for key in identity if begun.get(key) != identity[key]]
         if differs:
             raise WorldPMError(
                 f"{run}: began with another {' and '.join(differs)}; resume with the same, "
                 "or start a new run"
             )
-        return
+        return True
+    if run.exists() and not path.is_file() and (not run.is_dir() or any(run.iterdir())):
+        raise OutputExistsError(
+            f"{run}: is not a run, so --resume has nothing to go on with and --force does not "
+            "replace it; give another -o"
+        )
     if run.exists() and not force:
         raise OutputExistsError(f"{run}: exists already; give another -o, --resume or --force")
-    if run.exists() and not path.is_file() and (not run.is_dir() or any(run.iterdir())):
-        raise OutputExistsError(f"{run}: is not a run, so --force does not replace it")
+    return False
+
+
+def _begin_run(run: Path, identity: dict[str, Any]) -> None:
     shutil.rmtree(run, ignore_errors=True)
     packages = ("worldpm", "torch", "tokenizers", "safetensors")
     record = {**identity, "versions": versions(*packages)}
-    write_atomic(path, orjson.dumps(record, option=orjson.OPT_INDENT_2))
+    write_atomic(run / "run.json", orjson.dumps(record, option=orjson.OPT_INDENT_2))

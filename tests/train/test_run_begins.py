@@ -1,0 +1,120 @@
+"""How a run begins: what is wrong is said before anything that stands there is touched."""
+
+import json
+
+import pytest
+from tiny import tiny_base, toy_data, toy_recipe
+
+from worldpm.errors import CheckpointError, ConfigError, DataError, OutputExistsError
+from worldpm.records import Comparison
+from worldpm.store import ArtifactWriter
+from worldpm.train import run as run_module
+from worldpm.train.run import train
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tiny_base(tmp_path_factory.mktemp("base") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return [toy_data(tmp_path_factory.mktemp("data") / "toy", 12, 4)]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """What an earlier run of a day left."""
+    folder = tmp_path / "run"
+    (folder / "model").mkdir(parents=True)
+    (folder / "run.json").write_text("{}")
+    (folder / "model" / "model.safetensors").write_text("a day of work")
+    return folder
+
+
+def go(base, data, run, *overrides, **flags):
+    return train(toy_recipe(*overrides), base, data, run, quiet=True, **flags)
+
+
+def files(folder):
+    return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "message"),
+    [
+        (["data.max_tokens=16"], DataError, "no comparisons to use in part 'train'"),
+        (["data.repeats={a=0, b=0}"], ConfigError, "leaves nothing to train on"),
+        (["model.frozen_layers=2"], ConfigError, "leaves none of the 2 layers"),
+        (["lora.rank=2", "lora.modules=['no_proj']"], ConfigError, "'no_proj' is not a linear"),
+    ],
+)
+def test_force_replaces_nothing_before_all_is_well(base, data, run, overrides, error, message):
+    """With --force and a recipe or data that cannot be used, the earlier run still stands."""
+    before = files(run)
+    with pytest.raises(error, match=message):
+        go(base, data, run, *overrides, force=True)
+    assert files(run) == before
+
+
+def test_data_without_a_validation_part(base, run, tmp_path):
+    """Data that cannot be validated on are refused, and --force has replaced nothing yet."""
+    with ArtifactWriter(tmp_path / "d", Comparison, kind="comparisons", settings={}) as writer:
+        for row in _rows(6):
+            writer.add("train", row)
+    before = files(run)
+    with pytest.raises(DataError, match="part 'validation' of the data: 1 d_has_no_validation"):
+        go(base, [tmp_path / "d"], run, force=True)
+    assert files(run) == before
+
+
+def _rows(count):
+    import random
+
+    from tiny import toy_comparison
+
+    return [toy_comparison(number, random.Random(number)) for number in range(count)]
+
+
+def test_a_wrong_recipe_leaves_no_run_behind(base, data, tmp_path):
+    """A first attempt that fails on its data does not stand in the way of the next."""
+    with pytest.raises(DataError):
+        go(base, data, tmp_path / "run", "data.max_tokens=16")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_existing_run_is_told_before_the_data_are_read(base, data, run, monkeypatch):
+    """Without --force nobody waits for the tokenizer to hear that the folder is taken."""
+
+    def never(*arguments):
+        raise AssertionError("the data were read")
+
+    monkeypatch.setattr(run_module, "load_examples", never)
+    with pytest.raises(OutputExistsError, match="--resume or --force"):
+        go(base, data, run)
+
+
+@pytest.mark.parametrize("flags", [{"resume": True}, {"force": True}, {}])
+def test_what_is_no_run(base, data, tmp_path, flags):
+    """A folder of other things is neither gone on with nor replaced, and that is said."""
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputExistsError, match="is not a run, so --resume has nothing"):
+        go(base, data, tmp_path, **flags)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", ""])
+def test_a_damaged_run_file(base, data, run, text):
+    """run.json that is not JSON, or no object, is named instead of a traceback."""
+    (run / "run.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"run\.json: "):
+        go(base, data, run, resume=True)
+
+
+def test_resume_of_nothing_is_a_new_run(base, data, tmp_path):
+    """--resume where there is no run yet begins one, so that one command serves both times."""
+    go(base, data, tmp_path / "run", resume=True)
+    begun = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert begun["recipe"]["seed"] == 3
+    assert begun["adapter"] is None
+    assert begun["versions"]["worldpm"]
