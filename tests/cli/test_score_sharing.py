@@ -7,7 +7,7 @@ import sys
 import orjson
 import pytest
 
-from worldpm.cli.sharing import Share, share_of_process
+from worldpm.cli.sharing import Share, join, share_of_process
 from worldpm.errors import ConfigError
 
 BAD = {"id": "bad", "prompt": "x" * 5000, "replies": ["y"]}
@@ -83,7 +83,59 @@ def test_what_cannot_be_shared(monkeypatch, tmp_path):
     assert share_of_process(None, "-") == Share()
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("MASTER_ADDR", "localhost")
     assert share_of_process(tmp_path, "rows.jsonl") == Share(1, 2)
     for out, source in ((None, "rows.jsonl"), (tmp_path, "-")):
         with pytest.raises(ConfigError, match="FILE -o OUT"):
             share_of_process(out, source)
+
+
+def test_processes_that_cannot_meet_are_told_at_once(worldpm, monkeypatch, tmp_path, model):
+    """WORLD_SIZE from another launcher, without torchrun's address: said before hours of scoring,
+    and nothing is written."""
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    source = write(tmp_path / "rows.jsonl", rows(2))
+    found = worldpm("score", source, "--model", model, "-o", tmp_path / "out.jsonl")
+    assert found.code == 1
+    assert "WORLD_SIZE is 4" in found.err
+    assert "torchrun" in found.err
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def test_the_first_waits_for_the_last(monkeypatch, tmp_path):
+    """After --resume one process has nothing to do and another hours: no half an hour's limit; and
+    rows are laid together only once all have come."""
+    import torch.distributed as dist
+
+    calls = []
+    monkeypatch.setattr(dist, "init_process_group", lambda kind, **o: calls.append(o["timeout"]))
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: calls.append("left"))
+    out = tmp_path / "out"
+
+    def barrier():
+        calls.append(out.exists())
+        if len(calls) == 2:  # the others' rows are there when all have met
+            for rank, text in enumerate((b"0\n3\n", b"1\n", b"2\n")):
+                Share(rank, 3).path(out).write_bytes(text)
+
+    monkeypatch.setattr(dist, "barrier", barrier)
+    join(out, Share(0, 3))
+    assert calls[0].days > 7
+    assert calls[1:] == [False, True, "left"]
+    assert out.read_bytes() == b"0\n1\n2\n3\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    calls.clear()
+    join(out, Share())
+    assert calls == []
+
+
+def test_only_a_share_of_several_can_be_finished(tmp_path):
+    """A whole output that exists is not a finished share: it is refused before by its name."""
+    out = tmp_path / "out"
+    out.write_text("")
+    assert not Share().has_finished(out)
+    assert not Share(1, 2).has_finished(out)
+    Share(1, 2).path(out).write_text("")
+    assert Share(1, 2).has_finished(out)

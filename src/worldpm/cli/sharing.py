@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -53,11 +54,16 @@ def share_of_process(out: Path | None, source: str) -> Share:
     """This process's share, by the variables that torchrun sets.
 
     Raises ConfigError where several processes cannot share a job: without an output file, or from
-    standard input, which only one of them can read.
+    standard input, which only one of them can read, or where torchrun did not start them.
     """
     share = Share(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
     if share.world > 1 and (out is None or source == "-"):
         raise ConfigError("several processes need a file to read and one to write: FILE -o OUT")
+    if share.world > 1 and "MASTER_ADDR" not in os.environ:
+        raise ConfigError(
+            f"WORLD_SIZE is {share.world}, but nothing says how the processes meet; start them with"
+            " torchrun, or unset WORLD_SIZE"
+        )
     return share
 
 
@@ -67,7 +73,8 @@ def join(out: Path, share: Share) -> None:
         return
     import torch.distributed as dist
 
-    dist.init_process_group("gloo")
+    # One that had nothing left to do waits for one with hours to go: not the usual half an hour.
+    dist.init_process_group("gloo", timeout=timedelta(days=365))
     try:
         dist.barrier()
         if share.first:
