@@ -30,7 +30,7 @@ from worldpm.model.hub import Located, locate
 from worldpm.model.int8 import Int8Engine
 from worldpm.model.native import choose_engine
 from worldpm.model.outline import Outline, lacks_weights, rough_tokens
-from worldpm.model.plan import MemoryPlan, choose_runner, plan_memory
+from worldpm.model.plan import BATCH_TOKENS, MemoryPlan, choose_runner, plan_memory
 from worldpm.model.probe import measure_speeds, outline_speeds
 from worldpm.model.weights import Weights
 from worldpm.records import Comparison, Conversation, Message, Score
@@ -41,7 +41,6 @@ from worldpm.tokens.pack import pack
 from worldpm.tokens.tree import TokenTree, build_tree, split_sequences
 
 DTYPES = ("auto", "float32", "bfloat16", "int8")
-BATCH_TOKENS = 4096
 TREE_TOKENS = 16_384  # replies to one prompt beyond this go to another tree, its prompt again
 CHUNK_COMPARISONS = 256
 
@@ -206,7 +205,12 @@ def _one_ahead(
     with ThreadPoolExecutor(1) as worker:
 
         def begin() -> Future[list[_Request]] | None:
-            chunk = list(islice(comparisons, size))
+            try:
+                chunk = list(islice(comparisons, size))
+            except WorldPMError as error:  # of the input; the chunk before it is still scored
+                failed: Future[list[_Request]] = Future()
+                failed.set_exception(error)
+                return failed
             return worker.submit(lambda: [prepare(c) for c in chunk]) if chunk else None
 
         waiting = begin()

@@ -22,11 +22,12 @@ from worldpm.model.states import Say
 from worldpm.model.streaming import Streaming, keeps_tensors
 from worldpm.model.weights import EMBEDDING, Weights
 
-BATCH_TOKENS = 4096  # of the scorer
+BATCH_TOKENS = 4096  # of a batch, if no tree alone is larger
 ESTIMATE = (
     "estimate     no weights are there: sizes by config.json, speeds by a small layer and a small "
     "file on that disk"
 )
+LIBRARY_BYTES = 32 << 20  # code that the first batch pages in: 21 MB with torch
 FAST_DISK = 7e9  # bytes a second: what a good NVMe disk of today gives
 
 
@@ -128,7 +129,7 @@ def plan_memory(
     stored = max(map(weights.num_bytes, layers))
     head = sum(_numel(weights, n) * 4 for n in weights.places if n.startswith("score."))
     activations = activation_bytes(weights, engine, largest_batch)
-    base = own + head + activations
+    base = own + LIBRARY_BYTES + head + activations
     resident = base + sum(packed) + weights.num_bytes([EMBEDDING])
     states = None if tokens is None else 4 * config.hidden_size * tokens
     plan = MemoryPlan(
