@@ -18,9 +18,9 @@ def parse_bytes(text: str) -> int:
     """ "8GB", "8 GiB", "1.5gb", "500MB" or plain bytes -> bytes; ConfigError for anything else."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text, re.IGNORECASE)
     unit = UNITS.get(match[2].upper()) if match else None
-    if match is None or unit is None or (size := int(float(match[1]) * unit)) < 1:
+    if match is None or unit is None or not 1 <= (size := float(match[1]) * unit) < 2**63:
         raise ConfigError(f"memory {text!r} is not a size; write it like 8GB, 8GiB or 500MB")
-    return size
+    return int(size)
 
 
 def free_bytes() -> int:
@@ -35,8 +35,21 @@ def free_bytes() -> int:
     for limit, used in cgroup_files(_read(Path("/proc/self/cgroup")), Path("/sys/fs/cgroup")):
         most, taken = _read(limit).strip(), _read(used).strip()
         if most.isdigit() and taken.isdigit() and int(most) < 2**60:
-            found.append(max(0, int(most) - int(taken)))
+            cached = min(int(taken), _cached_bytes(_read(used.with_name("memory.stat"))))
+            found.append(max(0, int(most) - int(taken) + cached))
     return min(found, default=UNKNOWN_FREE)
+
+
+def _cached_bytes(statistics: str) -> int:
+    """Bytes of files that a cgroup's use counts and that go when memory is wanted.
+
+    A model that was just fetched is all there: without this it would look as if nothing were free.
+    """
+    # Version 1 has a sum over the groups below under a name of its own.
+    for name in ("total_inactive_file", "inactive_file"):
+        if match := re.search(rf"^{name} (\d+)$", statistics, re.MULTILINE):
+            return int(match[1])
+    return 0
 
 
 def cgroup_files(membership: str, root: Path) -> list[tuple[Path, Path]]:
