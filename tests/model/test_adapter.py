@@ -175,6 +175,27 @@ def test_files_that_cannot_be_read(adapter, tmp_path):
         read_adapter(tmp_path)
 
 
+@pytest.mark.parametrize("side", ["A", "B"])
+@pytest.mark.parametrize("shape", [(), (4,), (4, 4, 4), (3, 64), (64, 3)])
+def test_factors_of_no_matrix(adapter, tmp_path, side, shape):
+    """Factors that are no matrices of the rank are named, whatever their dimensions."""
+    write_adapter(adapter, tmp_path, "base")
+    state = load_file(tmp_path / WEIGHTS)
+    state[f"base_model.model.{MODULES[0]}.lora_{side}.weight"] = torch.ones(shape)
+    save_file(state, tmp_path / WEIGHTS)
+    with pytest.raises(CheckpointError, match=f"{MODULES[0]} has no factors of rank 4"):
+        read_adapter(tmp_path)
+
+
+@pytest.mark.parametrize("rank", [0, -4])
+def test_a_rank_that_is_none(adapter, tmp_path, rank):
+    """The factors' product is divided by the rank: one below 1 is refused when it is read."""
+    write_adapter(adapter, tmp_path, "base")
+    change_config(tmp_path, r=rank)
+    with pytest.raises(CheckpointError, match="r must be over 0"):
+        read_adapter(tmp_path)
+
+
 def test_an_adapter_of_another_base(adapter, base, tmp_path):
     """Factors for a module or shape that the base does not have are refused, not dropped."""
     other = write_layout(tmp_path / "one", "LlamaForSequenceClassification", num_hidden_layers=1)

@@ -83,6 +83,11 @@ def test_rotary_base_in_old_and_new_files():
         ({"rms_norm_eps": -1.0}, "rms_norm_eps must be over 0"),
         ({"num_key_value_heads": 3}, "not a multiple"),
         ({"head_dim": 15}, "head_dim 15 is odd"),
+        ({"layer_types": 5}, "full attention only"),
+        ({"layer_types": "full_attention"}, "full attention only"),
+        ({"layer_types": [["full_attention"]]}, "full attention only"),
+        ({"hidden_size": float("inf")}, "not of its kind"),
+        ({"rope_theta": None}, "not of its kind"),
     ],
 )
 def test_refusals_name_the_field(changes, message):
@@ -91,6 +96,11 @@ def test_refusals_name_the_field(changes, message):
         parse(**changes)
     assert str(caught.value).startswith("FOLDER/config.json: ")
     assert message in str(caught.value)
+
+
+def test_layers_of_full_attention_are_what_we_have():
+    """Newer files name the kind of every layer; all of them full is the plain case."""
+    assert parse(layer_types=["full_attention"] * 2) == parse(layer_types=None) == parse()
 
 
 @pytest.mark.parametrize("field", [key for key in RAW if key != "num_key_value_heads"])

@@ -75,6 +75,8 @@ def read_adapter(folder: Path) -> Adapter:
         rank, alpha = int(config["r"]), float(config["lora_alpha"])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / CONFIG}: r or lora_alpha is missing ({error})") from None
+    if rank < 1:
+        raise CheckpointError(f"{folder / CONFIG}: r must be over 0, not {rank}")
     try:
         tensors = load_file(folder / WEIGHTS)
     except (SafetensorError, OSError) as error:
@@ -88,7 +90,8 @@ def read_adapter(folder: Path) -> Adapter:
         module, is_down, _ = name.partition(".lora_A.weight")
         if is_down:
             down, up = tensors[name], tensors.get(f"{module}.lora_B.weight")
-            if up is None or down.shape[0] != rank or up.shape[1] != rank:
+            shapes = [] if up is None else [down.ndim, up.ndim, *down.shape[:1], *up.shape[1:]]
+            if up is None or shapes != [2, 2, rank, rank]:
                 raise CheckpointError(f"{folder / WEIGHTS}: {module} has no factors of rank {rank}")
             factors[module] = (down, up)
     head = {name: tensor for name, tensor in tensors.items() if name.startswith("score.")}

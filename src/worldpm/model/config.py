@@ -63,8 +63,9 @@ def parse_config(raw: Mapping[str, Any], where: str) -> ModelConfig:
         raise CheckpointError(f"{where}: quantised weights are not supported; give bf16 or float32")
     if raw.get("hidden_act", "silu") != "silu":
         raise CheckpointError(f"{where}: hidden_act {raw['hidden_act']!r} is not supported (silu)")
-    layer_types = raw.get("layer_types") or ()
-    if raw.get("use_sliding_window") or any(kind != "full_attention" for kind in layer_types):
+    layer_types = raw.get("layer_types") or []
+    full = isinstance(layer_types, list) and set(map(str, layer_types)) <= {"full_attention"}
+    if raw.get("use_sliding_window") or not full:
         raise CheckpointError(f"{where}: use_sliding_window is not supported (full attention only)")
     rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
     if not isinstance(rope, Mapping) or any(isinstance(value, Mapping) for value in rope.values()):
@@ -96,7 +97,7 @@ def parse_config(raw: Mapping[str, Any], where: str) -> ModelConfig:
         )
     except KeyError as error:
         raise CheckpointError(f"{where}: the field {error.args[0]!r} is missing") from None
-    except (TypeError, ValueError, ZeroDivisionError) as error:
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
         raise CheckpointError(f"{where}: a field is not of its kind: {error}") from None
     for name, value in asdict(config).items():
         if not isinstance(value, str | bool) and value <= 0:
