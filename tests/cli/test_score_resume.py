@@ -87,6 +87,17 @@ def test_resume_refuses_what_is_not_the_same(worldpm, tmp_path, model, good):
     assert worldpm("score", source, "--model", model, "-o", out, "--force", "-q").code == 0
 
 
+def test_an_unfinished_file_of_unknown_origin(worldpm, tmp_path, model):
+    """Without the note of what it was begun with, kept rows are not added to."""
+    source, out = write(tmp_path / "rows.jsonl", rows(2)), tmp_path / "out.jsonl"
+    unfinished = tmp_path / ".out.jsonl.unfinished"
+    unfinished.write_bytes(b'{"id":0}\n')
+    found = worldpm("score", source, "--model", model, "-o", out, "--resume")
+    assert (found.code, out.exists()) == (1, False)
+    assert "begun with another model" in found.err
+    assert unfinished.read_bytes() == b'{"id":0}\n'
+
+
 def test_trace_ends_in_the_score(worldpm, tmp_path, model):
     """--trace adds the score at every token; the last is the score, and the pieces are the text."""
     source = write(tmp_path / "rows.jsonl", rows(20))

@@ -1,6 +1,6 @@
 """What the verbs share: flags, the result on stdout, remarks on stderr, outputs that appear whole.
 
-with new_file(Path("scores.jsonl"), force=False) as file: file.write(line)
+with new_file(Path("scores.jsonl")) as file: file.write(line)
 print_json({"rows": 12})        one object, one line
 """
 
@@ -182,7 +182,8 @@ def resumable_file(
     identity_file = partial.with_name(f"{partial.name}.json")
     kept: list[bytes] = []
     if partial.exists() and resume:
-        if orjson.loads(identity_file.read_bytes()) != identity:
+        begun = identity_file.read_bytes() if identity_file.is_file() else b"null"
+        if orjson.loads(begun) != identity:
             raise DataError(
                 f"{path}: was begun with another model, engine or form of output; go on with the "
                 "same, or start anew with --force"
