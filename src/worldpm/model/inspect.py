@@ -3,16 +3,13 @@
 inspect_model(Path("checkpoint"))  ->  {"head": "linear", "scored_token": "<|endoftext|>", ...}
 """
 
-import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
-from worldpm.errors import CheckpointError
-from worldpm.model.checkpoint import head_kind, read_config, read_json, weight_files
+from worldpm.model.checkpoint import IGNORED, head_kind, read_config, read_json, weight_files
 from worldpm.model.contract import fact_differences, facts_of, read_contract
+from worldpm.model.fingerprint import read_header
 from worldpm.tokens.encode import Encoder
 
 
@@ -25,7 +22,10 @@ def inspect_model(folder: Path) -> dict[str, Any]:
     """
     config = read_config(folder)
     files = weight_files(folder)
-    shapes, dtypes = _headers(files)
+    stored = {name: place for path in files for name, place in read_header(path).items()}
+    dtypes: Counter[str] = Counter()
+    for place in stored.values():
+        dtypes[place.dtype] += place.num_values
     encoder = Encoder.from_folder(folder)
     facts = facts_of(folder, encoder)
     contract = read_contract(folder)
@@ -33,12 +33,12 @@ def inspect_model(folder: Path) -> dict[str, Any]:
         "folder": str(folder),
         "architectures": read_json(folder / "config.json").get("architectures") or [],
         "shape": {name: getattr(config, name) for name in type(config).__slots__},
-        "head": head_kind(shapes),
-        "dtypes": dtypes,
-        "num_tensors": len(shapes),
-        "num_parameters": sum(math.prod(shape) for shape in shapes.values()),
+        "head": head_kind(stored),
+        "dtypes": dict(dtypes),
+        "num_tensors": len(stored),
+        "num_parameters": dtypes.total(),
         "num_parameters_without_embeddings": config.num_parameters(),
-        "ignored": sorted(name for name in shapes if name.startswith("lm_head.")),
+        "ignored": sorted(name for name in stored if name.startswith(IGNORED)),
         "weight_bytes": sum(file.stat().st_size for file in files),
         "weight_files": [file.name for file in files],
         "template_sha256": facts.template_sha256,
@@ -52,19 +52,3 @@ def inspect_model(folder: Path) -> dict[str, Any]:
             "training_data": contract.training_data,
         },
     }
-
-
-def _headers(files: list[Path]) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
-    """(shape of each tensor, parameters by dtype), from the files' headers."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    dtypes: Counter[str] = Counter()
-    for path in files:
-        try:
-            with safe_open(path, framework="numpy") as file:
-                for name in file.keys():  # noqa: SIM118  (not a mapping)
-                    header = file.get_slice(name)
-                    shapes[name] = tuple(header.get_shape())
-                    dtypes[header.get_dtype()] += math.prod(shapes[name])
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{path}: damaged or cut short: {error}") from None
-    return shapes, dict(dtypes)

@@ -51,8 +51,14 @@ def choose_engine(
         return TorchEngine(config, precision, device or "cpu")
     import worldpm_kernels
 
-    worldpm_kernels.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    worldpm_kernels.set_num_threads(threads or processors())
     return NativeEngine(config, precision, usable[0])
+
+
+def processors() -> int:
+    """Processors that this process may use; all of them where the system does not say."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def gpu() -> str | None:

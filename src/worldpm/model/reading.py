@@ -12,7 +12,6 @@ whose pages are dropped again, and a model larger than memory pushes nothing els
 import errno
 import mmap
 import os
-import struct
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,12 +19,12 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import orjson
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from worldpm.errors import CheckpointError
+from worldpm.model.fingerprint import read_header
 from worldpm.model.weights import DTYPES, Weights
 
 BLOCK = 4096  # O_DIRECT's alignment of offset, length and memory
@@ -241,14 +240,9 @@ class _File:
 
 def _extents(weights: Weights) -> dict[str, Extent]:
     """From the files' headers, which `Weights` has checked."""
-    extents = {}
-    for path in sorted({place.file for place in weights.places.values()}):
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = orjson.loads(file.read(length))
-        for name, entry in header.items():
-            if name in weights.places:
-                begin, end = entry["data_offsets"]
-                shape, dtype = tuple(entry["shape"]), DTYPES[entry["dtype"]]
-                extents[name] = Extent(path, 8 + length + begin, end - begin, shape, dtype)
-    return extents
+    return {
+        name: Extent(path, at.start, at.end - at.start, at.shape, DTYPES[at.dtype])
+        for path in sorted({place.file for place in weights.places.values()})
+        for name, at in read_header(path).items()
+        if name in weights.places
+    }
