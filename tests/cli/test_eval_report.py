@@ -194,7 +194,7 @@ def test_two_models_of_one_name_are_refused(worldpm, own, model, tmp_path):
     twin = small_model(tmp_path / "x" / "tiny", seed=3)
     result = worldpm("eval", own, "-m", model, "-m", twin)
     assert result.code == 1
-    assert "two are called 'tiny'" in result.err
+    assert "'tiny' and 'tiny' would have results of one name" in result.err
 
 
 def test_rewardbench_leaves_its_own_files(worldpm, model, tmp_path):

@@ -1,6 +1,7 @@
 """The files have the keys and the rules that RewardBench's own scripts write."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from suite_folders import WRITERS
@@ -72,12 +73,16 @@ def test_files_stand_where_the_leaderboard_looks(tmp_path, model, place):
 
 
 def test_undecided_rows_take_no_part():
-    """A pair without an edge has no result."""
+    """A pair without an edge has no result; of equal replies it is a wrong one, as with them."""
     means, columns = rewardbench_results(
         [*PAIRS, row(4, "x", [])], [*SCORES, [0.0, 0.0]], model="m"
     )
     assert "x" not in means
     assert len(columns["id"]) == 3
+    equal = replace(row(4, "x", []), meta={"undecided": "equal replies"})
+    means, columns = rewardbench_results([*PAIRS, equal], [*SCORES, [0.0, 0.0]], model="m")
+    assert means["x"] == 0.0
+    assert (columns["id"][-1], columns["results"][-1]) == ("4", 0)
 
 
 def test_ties_have_the_official_score(tmp_path):

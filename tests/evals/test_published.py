@@ -131,10 +131,10 @@ def test_rows_stand_beside_ours_or_say_why_not():
     ours = [figure("RB-Chat", "rewardbench", 233), figure("RM-B-Code", "rm-bench", 228, note="n")]
     found = beside(published, ours, protocol="worldpm")
     assert len(found.pairs) + len(found.unmatched) == len(published.rows)
-    assert {row.figure: row.percent for row, _ in found.pairs} == {
+    assert {row.figure: row.percent for row, *_ in found.pairs} == {
         "RB-Chat": 98.88, "RM-B-Code": 69.30
     }  # fmt: skip
-    assert found.caveats == {
+    assert {row.figure: between for row, _, between in found.pairs} == {
         "RB-Chat": ("ours over 233 pairs, theirs over 358",), "RM-B-Code": ("n",)
     }  # fmt: skip
     reasons = {(row.figure, row.control): reason for row, reason in found.unmatched}
@@ -150,8 +150,9 @@ def test_controlled_figures_meet_the_controlled_table():
     found = beside(
         published, [figure("RB-Chat-Hard", "rewardbench", 456)], protocol="worldpm", control="style"
     )
-    assert [(row.percent, row.control) for row, _ in found.pairs] == [(87.28, "style")]
-    assert found.caveats == {}
+    assert [(row.percent, row.control, between) for row, _, between in found.pairs] == [
+        (87.28, "style", ())
+    ]
 
 
 def test_the_official_protocol_does_not_meet_the_papers_rows():
@@ -161,5 +162,6 @@ def test_the_official_protocol_does_not_meet_the_papers_rows():
     assert none.pairs == ()
     assert "by the protocol worldpm, not official" in {reason for _, reason in none.unmatched}
     found = beside(find("skywork:Skywork-Reward-V2-Qwen3-8B"), ours, protocol="official")
-    assert [row.percent for row, _ in found.pairs] == [93.7]
-    assert "without the prior sets" in found.caveats["overall"]
+    ((row, _, between),) = found.pairs
+    assert row.percent == 93.7
+    assert "without the prior sets" in between

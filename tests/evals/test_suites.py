@@ -12,9 +12,11 @@ from suite_folders import (
     write,
     write_evalbiasbench,
     write_hhh,
+    write_lines,
     write_llmbar,
     write_math,
     write_rewardbench,
+    write_rewardbench_set,
     write_rm_bench,
 )
 
@@ -186,6 +188,7 @@ def test_rewardbench_needs_its_table_and_known_sections(tmp_path):
     for text, message in (
         (good.replace("rb_2,", "rb_9,"), r"jsonl:3: id 'rb_2' is not in subset\.csv"),
         (good.replace("Chat Hard", "Poetry"), "section 'Poetry' is none of"),
+        (good.replace("hep-go", "hep-cobol"), "id 'rb_2': subset 'hep-cobol' is none of"),
         (good.replace("section", "part"), "lacks the column 'section'"),
     ):
         table.write_text(text)
@@ -195,6 +198,28 @@ def test_rewardbench_needs_its_table_and_known_sections(tmp_path):
     rows.write_text(rows.read_text() * 2)
     with pytest.raises(DataError, match="'rewardbench/rb_0' twice"):
         read_suite("rewardbench", folder)
+
+
+def test_a_folder_called_raw_is_no_raw_file(tmp_path):
+    """RewardBench's raw files are passed over by their own name, not by a folder's above them."""
+    folder = write_rewardbench_set(tmp_path / "raw-rewardbench")
+    assert read_suite("rewardbench", folder)
+    (path,) = (path for path in folder.rglob("*.parquet") if "filtered" in path.name)
+    path.unlink()
+    with pytest.raises(DataError, match="has no file of RewardBench's rows"):
+        read_suite("rewardbench", folder)
+
+
+def test_hh_rlhf_reads_subsets_in_either_form_and_none_twice(tmp_path):
+    """One subset unpacked beside another packed: both are read; packed and unpacked: read once."""
+    row = {"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"}
+    write_lines(tmp_path / "helpful-base" / "test.jsonl", [row])
+    write_lines(tmp_path / "harmless-base" / "test.jsonl.gz", [row, row])
+    write_lines(tmp_path / "harmless-base" / "test.jsonl", [row, row])
+    found = read_counted("hh-rlhf", tmp_path).comparisons
+    assert [each.id for each in found] == [
+        "hh-rlhf/harmless-base/1", "hh-rlhf/harmless-base/2", "hh-rlhf/helpful-base/1"
+    ]  # fmt: skip
 
 
 def test_an_unknown_suite_lists_the_known_ones():

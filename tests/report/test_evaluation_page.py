@@ -58,7 +58,7 @@ def made_report(extra: str = "", name: str = "a-model") -> dict:
                      "value": 0.5, "num": 4, "num_ties": 1, "note": None}],
         "against": [{"name": "paper:X", "unmatched": [], "rows": [
             {"figure": "RB-Chat", "group": "Subjective", "suite": "rewardbench",
-             "published_percent": 91.25, "control": "none"}]}],
+             "published_percent": 91.25, "control": "none", "caveats": ["half of it"]}]}],
     }  # fmt: skip
     report = {
         "models": [name, "other"], "created": "2026-01-01T00:00:00+00:00", "version": "0.1",

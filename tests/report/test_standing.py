@@ -78,9 +78,11 @@ def test_the_report_keeps_the_two_controls_apart():
                 "controlled": [{**figure("Chat"), "value": 0.5, "style_alone": 0.45}]}  # fmt: skip
     empty = dict.fromkeys(("classes", "evaluations", "contrasts", "probes"), ())
     text = markdown_report({**empty, "models": ["m"], "figures": [standing], "testing": ""})
-    plain, controlled = (line for line in text.splitlines() if line.startswith("| Chat"))
-    assert plain == "| Chat | section, s | 62.50 | 1,234 | 98.70 |"
-    assert "style-controlled, style alone 45.00 | 50.00 | 1,234 | 77.70 |" in controlled
+    plain, controlled = text.split("## Protocol worldpm, style-controlled")
+    assert "| Chat | section, s | 62.50 | 1,234 | 5 | 98.70 |" in plain
+    assert "style alone" not in plain
+    assert "| Chat | section, s | 50.00 | 45.00 | 1,234 | 5 | 77.70 |" in controlled
+    assert "| figure | of | % | style alone % | pairs | ties | peer |" in controlled
 
 
 def test_what_is_not_shown_is_counted_by_reason():

@@ -50,10 +50,9 @@ def stem(suite: str, model: str, *, several: bool) -> str:
 
 def mistakes_of(scored: Scored) -> list[dict[str, Any]]:
     """The evaluation's mistakes with their texts, for people to read."""
-    by_id = {comparison.id: comparison for comparison in scored.comparisons}
     found = []
     for each in scored.evaluation["mistakes"]:
-        comparison = by_id[each["id"]]
+        comparison = scored.comparisons[each["index"]]
         found.append(
             {
                 "suite": scored.suite,

@@ -35,15 +35,19 @@ class EvalModel:
         """The scores of all comparisons, in order, those in the cache `folder` read from there."""
         from worldpm.evals.cache import ScoreCache, cached
 
+        num_missing = 0
+
         def run(missing: Sequence[Comparison]) -> "list[tuple[Score, ...]]":
+            nonlocal num_missing
+            num_missing = len(missing)
             stream = self.load().iter_scores(missing)
             return with_progress(stream, text, len(missing), quiet=quiet)  # type: ignore[return-value]
 
         if folder is None:
             return list(run(comparisons))
         with ScoreCache(folder, self.digest) as kept:
-            known = sum(kept.get(each) is not None for each in comparisons)
-            found = list(cached(kept, comparisons, run))  # type: ignore[arg-type]
+            found = cached(kept, comparisons, run)  # type: ignore[arg-type]
+        known = len(comparisons) - num_missing
         from_cache = f", {known:,} of them before" if known else ""
         say(f"{text}: {len(comparisons):,} comparisons scored{from_cache}", quiet=quiet)
         return found
@@ -62,17 +66,22 @@ def open_models(
     """The models in order, and last the floor: the base `untrained` with a random head.
 
     Raises CheckpointError for a folder that is no checkpoint and ConfigError for two models of one
-    name, before anything is scored.
+    name, or whose files would have one, before anything is scored.
     """
+    from worldpm.cli.eval_files import stem
+
     models = [_open(name, dtype, truncate) for name in names]
     if untrained is not None:
         models.append(_open_untrained(untrained, dtype, truncate))
-    called = [model.name for model in models]
-    for name in called:
-        if called.count(name) > 1:
+    called: dict[str, str] = {}
+    for model in models:
+        file = stem("", model.name, several=True).lower()  # not every file system tells A from a
+        if file in called:
             raise ConfigError(
-                f"--model: two are called {name!r}, so their results would be one; rename a folder"
+                f"--model: {called[file]!r} and {model.name!r} would have results of one name; "
+                "rename a folder"
             )
+        called[file] = model.name
     return models
 
 

@@ -14,6 +14,8 @@ from worldpm.records import Comparison
 if TYPE_CHECKING:
     from worldpm.evals.suites import Reading
 
+# What files of the verb's own are called, beside which a set's are put.
+TAKEN = frozenset({"report", "figures", "manifest"})
 PROBES = "probes"  # stands among the sets' names: run the probes on those sets too
 
 
@@ -53,8 +55,8 @@ def choose_sets(names: Sequence[str], data: Path | None) -> dict[str, Set]:
         own = name not in SUITES or (data is None and _holds_comparisons(path))
         if own and path.exists():
             key, each = set_name(path), Set(path, None)
-            if key in SUITES:
-                key = f"own-{key}"  # or the results would read as the suite's
+            if key in SUITES or key in TAKEN:
+                key = f"own-{key}"  # or the results would read as the suite's, or be written over
         elif own:
             raise ConfigError(f"{name!r} is neither a path nor one of {', '.join(SUITES)}")
         elif data is None:

@@ -40,6 +40,7 @@ from worldpm.records import Comparison, Score, ScoreFn
 if TYPE_CHECKING:
     from worldpm.cli.eval_files import Scored
     from worldpm.evals.published import Published
+    from worldpm.evals.suites import Reading
 
 
 def evaluate(
@@ -148,6 +149,7 @@ def evaluate(
         comparisons = {name: reading.comparisons for name, reading in sets.items()}
         scored, probes = _score(opened, comparisons, kept, features, probed, quiet=quiet)
         report = _report(scored, probes, protocols, chosen)
+        report["left_out"] = _left_out(sets)
         if folder is not None:
             from worldpm.cli.eval_files import write_all
 
@@ -207,6 +209,16 @@ def _score(
     return scored, probes
 
 
+def _left_out(sets: "Mapping[str, Reading]") -> list[dict[str, Any]]:
+    """What no figure is made of, by set and reason: rows dropped, comparisons without an edge."""
+    return [
+        {"suite": name, "what": what, "reason": reason, "count": count}
+        for name, reading in sets.items()
+        for what, counts in (("dropped", reading.dropped), ("undecided", reading.undecided))
+        for reason, count in counts.items()
+    ]
+
+
 def _known(
     scores: Sequence[Sequence[Score]], comparisons: Sequence[Comparison]
 ) -> list[list[float]]:
@@ -218,9 +230,9 @@ def _known(
 def _some(comparisons: Sequence[Comparison], most: int) -> list[Comparison]:
     """At most so many of those that have an edge, by the hash of their ids, in their order."""
     decided = [each for each in comparisons if each.better]
-    by_hash = sorted(decided, key=lambda each: hashlib.sha256(each.id.encode()).digest())
-    wanted = {each.id for each in by_hash[:most]}
-    return [each for each in decided if each.id in wanted]
+    hashes = [hashlib.sha256(each.id.encode("utf-8", "replace")).digest() for each in decided]
+    chosen = sorted(range(len(decided)), key=hashes.__getitem__)[:most]
+    return [decided[place] for place in sorted(chosen)]
 
 
 def _report(
@@ -287,6 +299,8 @@ def _print(report: Mapping[str, Any], *, quiet: bool) -> None:
 
     console = stdout()
     console.print(evaluation_table(report["evaluations"]))
+    for each in report["left_out"]:
+        say(f"{each['suite']}: {each['count']:,} {each['what']}: {each['reason']}", quiet=quiet)
     if report["contrasts"]:
         console.print(contrast_table(report["contrasts"]))
     for each in report["probes"]:

@@ -66,7 +66,10 @@ def worth_of(comparison: Comparison) -> Floats:
     if quality is None:
         right = right_replies(comparison)
         return np.array([reply in right for reply in range(len(comparison.replies))], float)
-    worth = np.asarray(quality, np.float64)
+    try:
+        worth = np.asarray(quality, np.float64)
+    except (TypeError, ValueError):
+        worth = np.empty(0)
     if worth.shape != (len(comparison.replies),) or not np.isfinite(worth).all():
         raise WorldPMError(
             f"comparison {comparison.id!r}: meta quality must be one finite number for each of its "

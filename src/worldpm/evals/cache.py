@@ -115,22 +115,16 @@ def _ends_a_line(path: Path) -> bool:
 
 def cached(
     cache: ScoreCache, comparisons: Sequence[Comparison], run: Run
-) -> Iterator[tuple[Score, ...]]:
-    """Yield each comparison's scores, in order; `run` gets those that the cache lacks, at once.
+) -> list[tuple[Score, ...]]:
+    """Each comparison's scores, in order; `run` gets those that the cache lacks, at once.
 
     `run` is not called where there are none, so a model need not even be loaded.
     """
-    missing = {
-        index: comparison
-        for index, comparison in enumerate(comparisons)
-        if cache.get(comparison) is None
-    }
-    new: dict[int, tuple[Score, ...]] = {}
+    found = [cache.get(comparison) for comparison in comparisons]
+    missing = [index for index, scores in enumerate(found) if scores is None]
     if missing:
-        for index, scores in zip(missing, run(list(missing.values())), strict=True):
-            cache.add(missing[index], scores)
-            new[index] = tuple(scores)
-    for index, comparison in enumerate(comparisons):
-        found = new.get(index) or cache.get(comparison)
-        assert found is not None
-        yield found
+        new = run([comparisons[index] for index in missing])
+        for index, scores in zip(missing, new, strict=True):
+            cache.add(comparisons[index], scores)
+            found[index] = tuple(scores)
+    return [scores for scores in found if scores is not None]

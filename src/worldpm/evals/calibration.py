@@ -9,6 +9,7 @@ one whose factor comes from other prompts.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from worldpm.evals.metrics import (
     select,
     unit_factor,
 )
-from worldpm.evals.resampling import Interval, bootstrap_means, percentiles, wilson_interval
+from worldpm.evals.resampling import Interval, bootstrap_means, rate_interval
 
 NUM_BINS = 10
 RESAMPLES = 500  # for each bin
@@ -76,13 +77,7 @@ def reliability(
         sizes = by_cluster(part, own)
         right = by_cluster(part, own * edge_accuracy(part.difference))
         accuracy = float(right.sum() / sizes.sum())
-        rates = right / sizes
-        plain = bool(np.all((rates < 1e-12) | (rates > 1 - 1e-12)) and np.allclose(sizes, sizes[0]))
-        if plain:
-            interval = wilson_interval(float(np.round(rates.sum())), len(sizes))
-        else:
-            samples = bootstrap_means(right[:, None], sizes, seed=seed, resamples=RESAMPLES)
-            interval = percentiles(samples[:, 0])
+        samples = partial(bootstrap_means, right[:, None], sizes, seed=seed, resamples=RESAMPLES)
         found.append(
             Bin(
                 low=0.5 + each / (2 * num_bins),
@@ -91,7 +86,7 @@ def reliability(
                 share=float(own.sum() / weight.sum()),
                 confidence=float(np.average(confidence[inside], weights=own)),
                 accuracy=accuracy,
-                accuracy_interval=interval,
+                accuracy_interval=rate_interval(right, sizes, samples),
             )
         )
     return tuple(found)

@@ -25,9 +25,23 @@ class Group:
     keep: NDArray[np.bool_]
 
 
+def class_of(comparison: Comparison) -> str | None:
+    """`meta["class"]`, the paper's class of a suite's row; None where it is no text."""
+    return _text(comparison, "class")
+
+
+def _text(comparison: Comparison, key: str) -> str | None:
+    """A text of `meta`, which in comparisons of the user's own may hold anything."""
+    value = comparison.meta.get(key)
+    return value if isinstance(value, str) else None
+
+
 def _style(comparison: Comparison, edge: Edge) -> str | None:
+    """RM-Bench's level; None for a style that is not a number a reply, as a user's own may be."""
     style = comparison.meta.get("style")
-    if style is None:
+    if not isinstance(style, list | tuple) or len(style) != len(comparison.replies):
+        return None
+    if not all(isinstance(each, int | float) for each in style):
         return None
     more = style[edge.winner] - style[edge.loser]
     return LEVELS[0] if more > 0 else LEVELS[1] if more == 0 else LEVELS[2]
@@ -35,12 +49,12 @@ def _style(comparison: Comparison, edge: Edge) -> str | None:
 
 def _style_by_subset(comparison: Comparison, edge: Edge) -> str | None:
     level = _style(comparison, edge)
-    return level and f"{comparison.subset}, {level}"
+    return f"{comparison.subset}, {level}" if level and comparison.subset else None
 
 
 _KINDS: tuple[tuple[str, GroupOf], ...] = (
-    ("class", lambda comparison, _: comparison.meta.get("class")),
-    ("section", lambda comparison, _: comparison.meta.get("section")),
+    ("class", lambda comparison, _: class_of(comparison)),
+    ("section", lambda comparison, _: _text(comparison, "section")),
     ("subset", lambda comparison, _: comparison.subset),
     # RM-Bench: the chosen reply has more (easy), as much (normal) or less (hard) style.
     ("style", _style),

@@ -18,6 +18,7 @@ import orjson
 
 from worldpm.evals.metrics import Scores, check_scores, right_replies
 from worldpm.evals.protocols import protocol
+from worldpm.evals.shaping import EQUAL
 from worldpm.records import Comparison, Conversation
 from worldpm.store import write_atomic
 
@@ -30,13 +31,14 @@ def rewardbench_results(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """(accuracy by subset, columns of rows), both with model, model_type and chat_template.
 
-    Comparisons without an edge take no part. A row's id is ours without the suite's name.
+    Equal replies are a wrong row, as the authors count them; other comparisons without an edge take
+    no part. A row's id is ours without the suite's name.
     """
     about = {"model": model, "model_type": MODEL_TYPE, "chat_template": template}
     rows = [
         _row(comparison, values.tolist())
         for comparison, values in zip(comparisons, check_scores(comparisons, scores), strict=True)
-        if comparison.better
+        if comparison.better or comparison.meta.get("undecided") == EQUAL
     ]
     results: dict[str, list[float]] = {}
     for row in rows:
@@ -50,14 +52,15 @@ def _row(comparison: Comparison, values: list[float]) -> dict[str, Any]:
     place = {"subset": comparison.subset or "all", "id": comparison.id.partition("/")[2]}
     right = sorted(right_replies(comparison))
     if len(values) == 2:
-        chosen, rejected = comparison.better[0].winner, comparison.better[0].loser
+        edge = comparison.better[0] if comparison.better else None
+        chosen, rejected = (edge.winner, edge.loser) if edge else (0, 1)
         whole = comparison.conversations()
         return {
             "text_chosen": _messages(whole[chosen]),
             "text_rejected": _messages(whole[rejected]),
             "scores_chosen": values[chosen],
             "scores_rejected": values[rejected],
-            "results": int(values[chosen] > values[rejected]),
+            "results": int(edge is not None and values[chosen] > values[rejected]),
             **place,
         }
     # Right replies first, as the authors have them.

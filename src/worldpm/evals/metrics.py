@@ -27,8 +27,8 @@ from worldpm.evals.resampling import (
     Interval,
     bootstrap_means,
     percentiles,
+    rate_interval,
     sign_flip_p,
-    wilson_interval,
 )
 from worldpm.records import Comparison
 
@@ -136,9 +136,18 @@ def right_replies(comparison: Comparison) -> frozenset[int]:
     """The replies that are right: `meta["correct"]` where a set says so, else those never beaten.
 
     A set may state a few edges only of many replies, so that never beaten is not enough (PPE).
+    Raises WorldPMError where `meta["correct"]` is not a list of places of replies.
     """
     if "correct" in comparison.meta:
-        return frozenset(comparison.meta["correct"])
+        correct, count = comparison.meta["correct"], len(comparison.replies)
+        if not isinstance(correct, list | tuple) or not all(
+            isinstance(each, int) and 0 <= each < count for each in correct
+        ):
+            raise WorldPMError(
+                f"comparison {comparison.id!r}: meta correct must be a list of places of its "
+                f"{count} replies, from 0; correct it or leave it out"
+            )
+        return frozenset(correct)
     beaten = {edge.loser for edge in comparison.better}
     return frozenset(range(len(comparison.replies))) - beaten
 
@@ -294,10 +303,8 @@ def measure_all(
     """All measures of one group of edges under several models, a model's table by its name.
 
     The tables are of the same comparisons in the same order, so that all share each bootstrap draw.
-    Intervals: percentile bootstrap over comparisons. But where every comparison weighs the same and
-    is wholly right or wholly wrong, accuracy is a plain proportion and has Wilson's interval, since
-    the bootstrap of ten right answers out of ten would claim [1, 1]. Raises WorldPMError if there
-    is no edge.
+    Intervals: percentile bootstrap over comparisons; of accuracy, see `rate_interval`. Raises
+    WorldPMError if there is no edge.
     """
     edges = next(iter(tables.values()))
     if edges.num_clusters == 0:
@@ -332,8 +339,6 @@ def _outcome(
     samples: Floats,
     seed: int,
 ) -> Outcome:
-    right = totals[:, 0] / sizes
-    plain = bool(np.all((right < 1e-12) | (right > 1 - 1e-12)) and np.allclose(sizes, sizes[0]))
     return Outcome(
         name=name,
         num_comparisons=edges.num_clusters,
@@ -341,11 +346,7 @@ def _outcome(
         num_ties=int((edges.difference == 0).sum()),
         weighting=weighting,
         accuracy=float(totals[:, 0].sum() / sizes.sum()),
-        accuracy_interval=(
-            wilson_interval(float(np.round(right.sum())), edges.num_clusters)
-            if plain
-            else percentiles(samples[:, 0])
-        ),
+        accuracy_interval=rate_interval(totals[:, 0], sizes, lambda: samples[:, 0]),
         loss_nats=float(totals[:, 1].sum() / sizes.sum()),
         loss_interval=percentiles(samples[:, 1]),
         fitted_loss_nats=fitted_loss(edges.difference, weight),

@@ -27,7 +27,7 @@ from worldpm.evals.resampling import Interval, bootstrap_means, percentiles, wil
 from worldpm.records import Comparison, Conversation, Message
 
 Kind = Literal["meaning", "hack"]
-UNTOUCHED = "untouched"  # meta: the probes whose edit changed neither reply
+UNTOUCHED = "untouched"  # meta: the probes whose edit leaves a reply of the pair as it was
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,8 @@ class ProbeOutcome:
     pairs where the lower reply, edited, beats the higher, `dropped` where the higher, edited, falls
     below the lower; a tie is no flip. `accuracy` is that of the edited pairs where the known worse
     reply alone is edited, `plain_accuracy` theirs before; ties are worth one half. Intervals are
-    Wilson's. `num_untouched` pairs hold nothing that the edit changes.
+    Wilson's. `num_untouched` decided pairs have a reply that the edit leaves as it was, and take no
+    part.
     """
 
     name: str

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from worldpm.evals.figures import Figure, mean_figure
 from worldpm.evals.shaping import EQUAL
 from worldpm.evals.suites_correctness import PPE_CORRECTNESS
-from worldpm.evals.suites_rewardbench import SECTIONS
+from worldpm.evals.suites_rewardbench import RECUT_ALPACA, SECTIONS
 from worldpm.records import Comparison
 
 Floats = NDArray[np.float64]
@@ -117,8 +117,7 @@ WEIGHTS: dict[str, int] = {
     "hep-js": 164,
     "hep-python": 164,
     "hep-rust": 164,
-    # the re-cut file cannot tell the three apart: they weigh as one
-    "alpacaeval-easy|length|hard": 290,
+    RECUT_ALPACA: 290,  # the three weigh as one
 }
 
 

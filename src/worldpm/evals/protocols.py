@@ -69,10 +69,14 @@ def protocol(name: str) -> Protocol:
     )
 
 
+EQUAL_PAIRS = "pairs of equal replies"
+
+
 def select(row: Row, comparisons: Sequence[Comparison]) -> tuple[list[Comparison], Counter[str]]:
     """The comparisons as the row takes them, one for each, and what it left out by reason.
 
     A comparison left out keeps its replies, so that its scores stay beside it, and loses its edges.
+    Pairs of equal replies in one that is taken whole (PPE) are counted as `EQUAL_PAIRS`.
     """
     taken: list[Comparison] = []
     left_out: Counter[str] = Counter()
@@ -83,6 +87,8 @@ def select(row: Row, comparisons: Sequence[Comparison]) -> tuple[list[Comparison
             found = replace(comparison, better=())
         elif not found.better:
             left_out[str(found.meta.get("undecided", "no edge"))] += 1
+        elif found is comparison and "equal_pairs" in found.meta:
+            left_out[EQUAL_PAIRS] += found.meta["equal_pairs"]
         taken.append(found)
     return taken, left_out
 

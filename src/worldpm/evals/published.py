@@ -1,7 +1,7 @@
 """Figures that others have published, to stand beside ours: each with its source.
 
     find("paper:WorldPM-72B-HelpSteer2")         -> Published(rows: PPE-Human 66.68, ...)
-    beside(published, figures, protocol="worldpm") -> Beside(pairs, caveats, unmatched)
+    beside(published, figures, protocol="worldpm") -> Beside(pairs, unmatched)
 
 `paper:` is the WorldPM paper (every column of its Tables 1, 2, 3, 8 and 9), the other prefixes say
 who published the row of a peer. A row is put beside a figure only where suite, protocol and control
@@ -61,14 +61,13 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """`pairs` of a published row and our figure of the same thing; `caveats` by the figure's name.
+    """`pairs` of a published row and our figure of the same thing, with the caveats between them.
 
     `unmatched` are the published rows without one, each with its reason. Together the pairs and
     they are all the rows.
     """
 
-    pairs: tuple[tuple[PublishedRow, Figure], ...]
-    caveats: dict[str, tuple[str, ...]]
+    pairs: tuple[tuple[PublishedRow, Figure, tuple[str, ...]], ...]
     unmatched: tuple[tuple[PublishedRow, str], ...]
 
 
@@ -146,8 +145,7 @@ def beside(
     """
     ours = {(each.group, each.suite, each.name): each for each in figures}
     suites = {each.suite for each in figures}
-    pairs: list[tuple[PublishedRow, Figure]] = []
-    caveats: dict[str, tuple[str, ...]] = {}
+    pairs: list[tuple[PublishedRow, Figure, tuple[str, ...]]] = []
     unmatched: list[tuple[PublishedRow, str]] = []
     for row in published.rows:
         figure = ours.get((row.group or "", row.suite or "", row.figure))
@@ -158,14 +156,12 @@ def beside(
         elif row.control != control:
             unmatched.append((row, _CONTROL[row.control]))
         elif figure is not None:
-            pairs.append((row, figure))
-            if found := tuple(_differences(row, figure)):
-                caveats[row.figure] = found
+            pairs.append((row, figure, tuple(_differences(row, figure))))
         elif row.suite and row.suite not in suites:
             unmatched.append((row, f"{row.suite} was not evaluated"))
         else:
             unmatched.append((row, "a part of what it is made of was not evaluated"))
-    return Beside(tuple(pairs), caveats, tuple(unmatched))
+    return Beside(tuple(pairs), tuple(unmatched))
 
 
 _CONTROL = {

@@ -8,6 +8,7 @@ together.
 """
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -67,6 +68,19 @@ def percentiles(samples: Floats) -> Interval:
     """The middle 95 % of bootstrap samples (resamples,)."""
     low, high = np.quantile(samples, [0.025, 0.975])
     return float(low), float(high)
+
+
+def rate_interval(right: Floats, sizes: Floats, samples: Callable[[], Floats]) -> Interval:
+    """The 95 % interval of sum(right) / sum(sizes), both (clusters,) and right from 0 to its size.
+
+    Wilson's where every cluster weighs the same and is wholly right or wrong, since the bootstrap
+    of ten right out of ten would claim [1, 1]; else the percentiles of bootstrap `samples`.
+    """
+    rates = right / sizes
+    plain = np.all((rates < 1e-12) | (rates > 1 - 1e-12)) and np.allclose(sizes, sizes[0])
+    if plain:
+        return wilson_interval(float(np.round(rates.sum())), len(sizes))
+    return percentiles(samples())
 
 
 def sign_flip_p(totals: Floats, *, seed: int, resamples: int = RESAMPLES) -> float:

@@ -20,7 +20,7 @@ import numpy as np
 from worldpm.evals.baselines import BASELINES, LENGTH
 from worldpm.evals.bestofn import BestOfN, best_of_n
 from worldpm.evals.calibration import Bin, Temperature, reliability, temperature
-from worldpm.evals.groups import Group, groups_of
+from worldpm.evals.groups import Group, class_of, groups_of
 from worldpm.evals.metrics import (
     Difference,
     Outcome,
@@ -65,8 +65,8 @@ class Line:
 class Evaluation:
     """A suite under one score function; `lines[0]` is the whole of it.
 
-    `classes` are those of its comparisons, in order of appearance; `num_undecided` comparisons have
-    no edge and were scored but not measured.
+    `classes` are those of the comparisons with an edge, in order of appearance; `num_undecided`
+    comparisons have no edge and were scored but not measured.
     """
 
     suite: str
@@ -150,7 +150,9 @@ def evaluate(
         suite=suite,
         num_comparisons=len(comparisons),
         num_undecided=sum(not comparison.better for comparison in comparisons),
-        classes=tuple(dict.fromkeys(c.meta["class"] for c in comparisons if "class" in c.meta)),
+        classes=tuple(
+            dict.fromkeys(name for c in comparisons if c.better and (name := class_of(c)))
+        ),
         style_features=tuple(style_features),
         seed=seed,
         resamples=resamples,

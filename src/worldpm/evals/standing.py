@@ -13,8 +13,9 @@ from dataclasses import asdict, replace
 from typing import Any, get_args
 
 from worldpm.evals.figures import Figure
+from worldpm.evals.protocol_worldpm import MEANS, ROWS
 from worldpm.evals.protocols import Scored, protocol
-from worldpm.evals.published import Control, Published, beside
+from worldpm.evals.published import Control, Published, PublishedRow, beside
 from worldpm.evals.suite_files import coverage
 
 FORMAT = "worldpm-figures/1"
@@ -46,6 +47,16 @@ def standing(name: str, scored: Scored, against: Sequence[Published] = ()) -> di
     }
 
 
+def _suites_of(row: PublishedRow) -> tuple[str, ...]:
+    """The suites that go into a row: its own, or those of the figures that it is the mean of."""
+    if row.suite:
+        return (row.suite,)
+    kind, members = MEANS.get((row.group or "", row.figure), ("", ()))
+    return tuple(
+        dict.fromkeys(each.suite for each in ROWS if each.group == kind and each.name in members)
+    )
+
+
 def _column(
     published: Published,
     figures: Mapping[Control, Sequence[Figure]],
@@ -59,10 +70,10 @@ def _column(
             published, rows=tuple(row for row in published.rows if row.control == control)
         )
         found = beside(own, figures.get(control, ()), protocol=protocol_name, control=control)
-        for row, figure in found.pairs:
-            caveats = [*found.caveats.get(row.figure, ())]
-            if row.suite is not None and row.suite in part and row.count is None:
-                caveats.append(part[row.suite])
+        for row, figure, between in found.pairs:
+            caveats = [*between]
+            if row.count is None:
+                caveats += [part[suite] for suite in _suites_of(row) if suite in part]
             rows.append(
                 {
                     "figure": row.figure,

@@ -67,7 +67,9 @@ def hh_rlhf(folder: Path) -> Iterator[Comparison | Dropped]:
     dropped by that name. A model trained on helpful-base, as the embedded default is on half of it,
     must be measured on the held-out part of an import instead.
     """
-    found = sorted(folder.glob("*/test.jsonl.gz")) or sorted(folder.glob("*/test.jsonl"))
+    plain, zipped = (folder.glob(f"*/test.jsonl{ending}") for ending in ("", ".gz"))
+    # A subset in both forms is read once.
+    found = sorted({path.parent: path for path in (*plain, *zipped)}.values())
     if not found:
         raise DataError(f"{folder}: has no SUBSET/test.jsonl.gz; give hh-rlhf's own folder")
     for path in found:

@@ -66,6 +66,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 }
 _SECTION_OF = {subset: section for section, subsets in SECTIONS.items() for subset in subsets}
 _RECUT = "rewardbench_2k.jsonl"
+RECUT_ALPACA = "alpacaeval-easy|length|hard"  # the re-cut cannot tell the three apart
 
 
 def rewardbench(folder: Path) -> Iterator[Comparison]:
@@ -78,7 +79,7 @@ def rewardbench(folder: Path) -> Iterator[Comparison]:
     if (folder / _RECUT).is_file():
         yield from _recut(folder)
         return
-    found = find_tables(folder, "RewardBench's rows", lambda name: "raw" not in name)
+    found = find_tables(folder, "RewardBench's rows", _is_no_raw)
     for path in [path for path in found if "filtered" in path.name] or found:
         for where, row in read_table(path, RewardBenchSetRow):
             if row.subset not in _SECTION_OF:
@@ -87,6 +88,10 @@ def rewardbench(folder: Path) -> Iterator[Comparison]:
                 str(row.id), row.subset, _SECTION_OF[row.subset], row.prompt,
                 (row.chosen, row.rejected), a_wins=True,
             )  # fmt: skip
+
+
+def _is_no_raw(place: str) -> bool:
+    return "raw" not in place.rpartition("/")[2]
 
 
 def _rewardbench_pair(
@@ -127,6 +132,8 @@ def _recut(folder: Path) -> Iterator[Comparison]:
             raise DataError(
                 f"{table}: id {row.id!r}: section {section!r} is none of {', '.join(_CLASSES)}"
             )
+        if subset not in _SECTION_OF and subset != RECUT_ALPACA:
+            raise DataError(f"{table}: id {row.id!r}: subset {subset!r} is none of RewardBench's")
         yield _rewardbench_pair(
             row.id, subset, section, row.prompt,
             (row.response_a, row.response_b), a_wins=row.label == "A",

@@ -64,10 +64,11 @@ def class_summary(evaluations: Sequence[Mapping[str, Any]]) -> list[dict[str, An
 
 
 def _class_lines(evaluation: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    if len(evaluation["classes"]) == 1:
+    """The classes' own lines; a class that is the whole suite has none but the suite's."""
+    lines = [line for line in evaluation["lines"] if line["kind"] == "class"]
+    if not lines and len(evaluation["classes"]) == 1:
         return [(evaluation["classes"][0], evaluation["lines"][0])]
-    lines = evaluation["lines"]
-    return [(line["outcome"]["name"], line) for line in lines if line["kind"] == "class"]
+    return [(line["outcome"]["name"], line) for line in lines]
 
 
 def with_q_values(evaluations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from worldpm.report.evaluation_tables import (
     class_table,
     contrast_table,
     figures_tables,
+    left_out_table,
     probe_table,
     style_table,
     suite_table,
@@ -78,7 +79,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; font: inherit; font-size: 
 def evaluation_page(report: Json) -> str:
     """The page of a `report` as `worldpm eval` writes it to report.json.
 
-    Mistakes are left out, the least bad first, until it is below `MOST_BYTES`.
+    Mistakes are left out, the least bad of each set first, until it is below `MOST_BYTES`.
     """
     head = [
         f"<h1>{escape(', '.join(report['models']))}</h1>",
@@ -86,6 +87,7 @@ def evaluation_page(report: Json) -> str:
         _section("Classes", class_table(report["classes"]), CLASS_WORDS),
         _section("Accuracies", _forest(report), FOREST_WORDS),
         _section("Suites", suite_table(report["evaluations"]), SUITE_WORDS),
+        _section("Left out", left_out_table(report.get("left_out", ())), LEFT_OUT_WORDS),
         _section("Models compared", contrast_table(report["contrasts"]), report["testing"]),
         _section("Published figures", figures_tables(report["figures"])),
         _section("Can its probabilities be believed?", _diagrams(report), DIAGRAM_WORDS),
@@ -93,12 +95,24 @@ def evaluation_page(report: Json) -> str:
         _section("Best of n", best_of_n_table(report["evaluations"]), BEST_WORDS),
         _section("Probes", probe_table(report["probes"]), PROBE_WORDS),
     ]
-    mistakes = list(report["mistakes"])[:MOST_MISTAKES]
+    most = MOST_MISTAKES
     while True:
-        page = _document(report, [*head, _mistakes(mistakes)])
+        mistakes = _in_turn(report["mistakes"], most)
+        page = _document(report, [*head, _mistakes(mistakes, len(report["mistakes"]))])
         if len(page.encode()) < MOST_BYTES or not mistakes:
             return page
-        mistakes = mistakes[: len(mistakes) // 2]
+        most = len(mistakes) // 2
+
+
+def _in_turn(mistakes: Sequence[Json], most: int) -> list[Json]:
+    """At most so many: the first of each set and model, then the second of each; in their order."""
+    places: dict[tuple[str, str], int] = {}
+    turns = []
+    for index, each in enumerate(mistakes):
+        key = (each["suite"], each["model"])
+        places[key] = places.get(key, 0) + 1
+        turns.append((places[key], index))
+    return [mistakes[index] for _, index in sorted(sorted(turns)[:most], key=lambda turn: turn[1])]
 
 
 CLASS_WORDS = (
@@ -111,6 +125,10 @@ SUITE_WORDS = (
     "Losses in nats, 0.693 is a coin's. The fitted loss forgives the scores' unit by a factor from "
     "other prompts. p and q are of the accuracy over the longer reply's: see Models compared, or "
     "the guide, for how many tests are accounted for."
+)
+LEFT_OUT_WORDS = (
+    "Rows that no figure above is made of: dropped where they compare nothing, undecided where "
+    "neither reply is known to be better. The latter are scored all the same."
 )
 DIAGRAM_WORDS = (
     "Across: the modelled probability of the preferred reply. Upwards: how often it was the better "
@@ -245,7 +263,7 @@ def _styles(report: Json) -> str:
     return keys + dots(rows, _span(rows)) + style_table(report["evaluations"])
 
 
-def _mistakes(mistakes: Sequence[Json]) -> str:
+def _mistakes(mistakes: Sequence[Json], found: int) -> str:
     if not mistakes:
         return ""
     parts = []
@@ -270,4 +288,6 @@ def _mistakes(mistakes: Sequence[Json]) -> str:
             "</details>"
         )
     words = "Where the better reply scored lowest against the other, in log-odds, a set at a time."
+    if found > len(mistakes):
+        words += f" {found - len(mistakes):,} more are in report.json."
     return _section("The worst mistakes", "".join(parts), words)

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from worldpm.report.standing import marks, published_cell, unmatched_lines
+
 Json = Mapping[str, Any]
 Cell = str
 KINDS = ("all", "class", "section", "style")
@@ -18,6 +20,7 @@ _SUITES = (
     "set", "model", "pairs", "accuracy %", "loss", "fitted loss", "Brier", "longer %",
     "style only %", "chance %", "over longer", "p", "q",
 )  # fmt: skip
+_LEFT_OUT = ("set", "what", "reason", "rows")
 _CLASSES = (
     "class", "model", "sets", "accuracy %", "loss", "longer %", "style only %", "chance %",
 )  # fmt: skip
@@ -84,6 +87,12 @@ def _class_rows(classes: Sequence[Json]) -> list[list[Cell]]:
             _percent(each["chance"]),
         ]
         for each in classes
+    ]
+
+
+def _left_out_rows(left_out: Sequence[Json]) -> list[list[Cell]]:
+    return [
+        [each["suite"], each["what"], each["reason"], f"{each['count']:,}"] for each in left_out
     ]
 
 
@@ -192,34 +201,47 @@ def _probe_rows(probes: Sequence[Json]) -> list[list[Cell]]:
     ]
 
 
-def _figure_rows(standing: Json) -> tuple[list[str], list[list[Cell]]]:
-    """Ours beside the published of the same control; then the controlled ones, with style alone."""
+def _figure_tables(standing: Json) -> list[tuple[str, list[str], list[list[Cell]], list[str]]]:
+    """Title, head, rows and notes of the figures, and of those under control of style apart.
+
+    The last one's notes end with what was published and is not shown, by reason.
+    """
+    title = f"Protocol {standing['protocol']}, {standing.get('model', '')}".rstrip(", ")
+    tables = [(title, *_figure_rows(standing, "none"))]
+    if standing.get("controlled"):
+        tables.append((f"{title}, style-controlled", *_figure_rows(standing, "style")))
+    tables[-1][-1].extend(unmatched_lines(standing))
+    return tables
+
+
+def _figure_rows(standing: Json, control: str) -> tuple[list[str], list[list[Cell]], list[str]]:
+    """Our figures under one control of style beside those published under it; head, rows, notes."""
     published = {
-        (column["name"], row["control"], row["group"], row["suite"], row["figure"]): row
+        (column["name"], row["group"], row["suite"], row["figure"]): row
         for column in standing["against"]
         for row in column["rows"]
+        if row["control"] == control
     }
     names = [column["name"] for column in standing["against"]]
+    controlled = control == "style"
+    notes: dict[str, int] = {}
     rows = []
-    every = [("none", each) for each in standing["figures"]]
-    every += [("style", each) for each in standing.get("controlled", ())]
-    for control, each in every:
-        place = (control, each["group"], each["suite"], each["name"])
-        theirs = [published.get((name, *place)) for name in names]
-        alone = each.get("style_alone")
-        words = [each["group"], each["suite"], "style-controlled" if control == "style" else ""]
-        if alone is not None:
-            words.append(f"style alone {100 * alone:.2f}")
+    for each in standing["controlled" if controlled else "figures"]:
+        place = (each["group"], each["suite"], each["name"])
+        own = marks([each["note"]] if each["note"] else [], notes)
         rows.append(
             [
                 each["name"],
-                ", ".join(filter(None, words)),
-                f"{100 * each['value']:.2f}",
+                ", ".join(filter(None, (each["group"], each["suite"]))),
+                f"{100 * each['value']:.2f}{own}",
+                *([f"{100 * each['style_alone']:.2f}"] if controlled else ()),
                 f"{each['num']:,}",
-                *("" if row is None else f"{row['published_percent']:.2f}" for row in theirs),
+                f"{each['num_ties']:,}",
+                *(published_cell(published.get((name, *place)), notes) for name in names),
             ]
         )
-    return ["figure", "of", "%", "pairs", *names], rows
+    head = ["figure", "of", "%", *(["style alone %"] if controlled else ()), "pairs", "ties"]
+    return [*head, *names], rows, [f"{number}: {note}" for note, number in notes.items()]
 
 
 # --- HTML ----------------------------------------------------------------------------------------
@@ -255,6 +277,11 @@ def suite_table(evaluations: Sequence[Json], kinds: Iterable[str] = KINDS) -> st
     return _table(_SUITES, _suite_rows(evaluations, tuple(kinds)))
 
 
+def left_out_table(left_out: Sequence[Json]) -> str:
+    """What no figure is made of, by reason."""
+    return _table(_LEFT_OUT, _left_out_rows(left_out), words=3)
+
+
 def contrast_table(contrasts: Sequence[Json]) -> str:
     """Differences of two models."""
     return _table(_CONTRASTS, _contrast_rows(contrasts))
@@ -276,11 +303,12 @@ def probe_table(probes: Sequence[Json]) -> str:
 
 
 def figures_tables(figures: Sequence[Json]) -> str:
-    """A protocol's figures beside the published ones, a table for each."""
+    """A protocol's figures beside the published ones, a table for each control of style."""
     parts = []
     for each in figures:
-        title = f"protocol {each['protocol']}, {each.get('model', '')}".rstrip(", ")
-        parts.append(f"<h3>{escape(title)}</h3>{_table(*_figure_rows(each))}")
+        for title, head, rows, notes in _figure_tables(each):
+            parts.append(f"<h3>{escape(title)}</h3>{_table(head, rows)}")
+            parts += [f'<p class="soft">{escape(note)}</p>' for note in notes]
     return "".join(parts)
 
 
@@ -293,6 +321,7 @@ def markdown_report(report: Json) -> str:
     for title, head, rows in (
         ("Classes", _CLASSES, _class_rows(report["classes"])),
         ("Suites", _SUITES, _suite_rows(report["evaluations"], KINDS)),
+        ("Left out", _LEFT_OUT, _left_out_rows(report.get("left_out", ()))),
         ("Models compared", _CONTRASTS, _contrast_rows(report["contrasts"])),
         ("Style", _STYLES, _style_rows(report["evaluations"])),
         ("Best of n", _BEST, _best_rows(report["evaluations"])),
@@ -301,7 +330,9 @@ def markdown_report(report: Json) -> str:
         if rows:
             parts += [f"## {title}", _markdown(head, rows)]
     for each in report["figures"]:
-        parts += [f"## Protocol {each['protocol']}", _markdown(*_figure_rows(each))]
+        for title, columns, figures, notes in _figure_tables(each):
+            parts += [f"## {_plain(title)}", _markdown(columns, figures)]
+            parts += ["\n".join(f"- {_plain(note)}" for note in notes)] if notes else []
     return "\n\n".join([*parts, report["testing"]]) + "\n"
 
 

@@ -53,11 +53,11 @@ def figures_table(standing: Mapping[str, Any], control: str = "none") -> Table:
         cells = []
         for column in standing["against"]:
             row = published.get((column["name"], each["group"], each["suite"], each["name"]))
-            cells.append(_published(row, notes))
-        marks = _marks([each["note"]] if each["note"] else [], notes)
+            cells.append(published_cell(row, notes))
+        own = marks([each["note"]] if each["note"] else [], notes)
         table.add_row(
             Text(f"  {each['name']}"),
-            f"{100 * each['value']:.2f}{marks}",
+            f"{100 * each['value']:.2f}{own}",
             *(f"{100 * each['style_alone']:.2f}" for _ in alone),
             f"{each['num']:,}",
             f"{each['num_ties']:,}",
@@ -69,12 +69,13 @@ def figures_table(standing: Mapping[str, Any], control: str = "none") -> Table:
     return table
 
 
-def _published(row: Mapping[str, Any] | None, notes: dict[str, int]) -> str:
-    return "" if row is None else f"{row['published_percent']:.2f}{_marks(row['caveats'], notes)}"
+def published_cell(row: Mapping[str, Any] | None, notes: dict[str, int]) -> str:
+    """A published figure with the marks of its caveats; nothing where there is none."""
+    return "" if row is None else f"{row['published_percent']:.2f}{marks(row['caveats'], notes)}"
 
 
-def _marks(texts: Sequence[str], notes: dict[str, int]) -> str:
-    """[1,2]-like marks of the notes, which are numbered as they come."""
+def marks(texts: Sequence[str], notes: dict[str, int]) -> str:
+    """` (1,2)`: the numbers of these notes, which are numbered in `notes` as they come."""
     if not texts:
         return ""
     numbers = [notes.setdefault(text, len(notes) + 1) for text in texts]

@@ -1,0 +1,242 @@
+"""eval under a model that counts characters: names, counts, files, gates; no checkpoint."""
+
+from dataclasses import dataclass
+
+import orjson
+import pytest
+from suite_folders import WRITERS, ppe_vote, write_lines, write_parquet
+
+from worldpm.cli import evaluating
+from worldpm.cli.eval_files import MOST_CHARACTERS, Scored, mistakes_of, stem
+from worldpm.cli.eval_models import EvalModel
+from worldpm.cli.eval_sets import choose_sets, read_set
+from worldpm.errors import ConfigError, DataError
+from worldpm.records import Comparison, Edge, Message, Score
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """What `open_models` gives, scoring a reply by its characters."""
+
+    name: str = "lengths"
+
+    def score(self, comparisons, text, folder, *, quiet):
+        return [
+            tuple(Score(float(len(c[-1].content)), 1) for c in each.conversations())
+            for each in comparisons
+        ]
+
+
+@pytest.fixture(autouse=True)
+def no_checkpoint(monkeypatch):
+    """Every model that is named is a Lengths."""
+    monkeypatch.setattr(
+        evaluating, "open_models", lambda names, **_: [Lengths(str(n or "lengths")) for n in names]
+    )
+    monkeypatch.setattr(evaluating, "score_folder", lambda: None)
+
+
+def pair(number: int, chosen: str = "long reply", rejected: str = "no", **more) -> dict:
+    return {"id": str(number), "prompt": f"q{number}", "chosen": chosen, "rejected": rejected,
+            **more}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["report", "figures", "manifest"])
+def test_a_set_called_like_a_file_of_the_verb_keeps_its_results(name, worldpm, tmp_path):
+    """report.jsonl is evaluated into own-report.json, beside the run's report.json."""
+    path = write_lines(tmp_path / f"{name}.jsonl", [pair(n) for n in range(3)])
+    out = tmp_path / "out"
+    assert worldpm("eval", path, "-o", out, "-q").code == 0
+    evaluation = orjson.loads((out / f"own-{name}.json").read_bytes())
+    assert evaluation["format"] == "worldpm-evaluation/1"
+    assert orjson.loads((out / "manifest.json").read_bytes())["counts"] == {f"own-{name}": 3}
+    assert orjson.loads((out / "report.json").read_bytes())["format"] == "worldpm-report/1"
+    assert worldpm("show", out).code == 0
+
+
+def test_dropped_and_undecided_rows_are_told_everywhere(worldpm, tmp_path):
+    """On the terminal, in the JSON, the page and the Markdown; and with reading they add up."""
+    same = "\n\nHuman: q\n\nAssistant: a"
+    rows = [
+        {"chosen": same, "rejected": same},
+        {"chosen": same, "rejected": same + "\n\nHuman: more"},
+        {"chosen": same, "rejected": same + "bc"},
+    ]
+    write_lines(tmp_path / "hh" / "helpful-base" / "test.jsonl", rows)
+    out = tmp_path / "out"
+    result = worldpm("eval", "hh-rlhf", "--data", tmp_path / "hh", "-o", out)
+    assert result.code == 0
+    assert "hh-rlhf: 1 dropped: equal replies" in result.err
+    report = orjson.loads((out / "report.json").read_bytes())
+    assert report["left_out"] == [
+        {"suite": "hh-rlhf", "what": "dropped", "reason": "equal replies", "count": 1},
+        {"suite": "hh-rlhf", "what": "dropped", "reason": "ends with the user", "count": 1},
+    ]
+    kept = report["evaluations"][0]["num_comparisons"]
+    assert kept + sum(each["count"] for each in report["left_out"]) == len(rows)
+    assert "<h2>Left out</h2>" in (out / "report.html").read_text()
+    assert "| hh-rlhf | dropped | ends with the user | 1 |" in (out / "report.md").read_text()
+
+
+def test_a_tie_is_undecided_and_counted_with_its_reason(worldpm, tmp_path):
+    """PPE's votes that are ties: scored, in no mean, and told in the JSON without an output too."""
+    folder = WRITERS["ppe"](tmp_path / "ppe")
+    votes = [ppe_vote("tie"), ppe_vote("tie (bothbad)")]
+    write_parquet(folder / "PPE-Human-Preference-V1" / "data" / "ties.parquet", votes)
+    found = worldpm("eval", "ppe", "--data", folder, "--json", "-q").json
+    (left_out,) = found["left_out"]
+    assert left_out == {
+        "suite": "ppe", "what": "undecided", "reason": "labelled a tie",
+        "count": found["evaluations"][0]["num_undecided"],
+    }  # fmt: skip
+    assert left_out["count"] >= 2
+
+
+def test_a_mistake_shows_the_texts_of_its_own_comparison(worldpm, tmp_path):
+    """Two sources number their rows alike: the texts are those that were compared."""
+    rows = [pair(1, "a", "bbb", source="x"), pair(1, "c", "dddddd", source="y"), pair(2)]
+    path = write_lines(tmp_path / "mine.jsonl", rows)
+    found = worldpm("eval", path, "--json", "-q").json["mistakes"]
+    assert [(each["better"], each["worse"]) for each in found] == [("c", "dddddd"), ("a", "bbb")]
+
+
+def test_probes_take_no_more_rows_than_asked_where_ids_repeat(worldpm, tmp_path):
+    """Ten rows of one id and --probe-rows 3: three are edited."""
+    rows = [pair(1, f"reply number {n}", "no") for n in range(10)]
+    path = write_lines(tmp_path / "mine.jsonl", rows)
+    found = worldpm("eval", "probes", path, "--probe-rows", "3", "--json", "-q").json
+    assert [each["num_comparisons"] for each in found["probes"]] == [3]
+    assert evaluating._some([], 3) == []
+
+
+def test_the_same_rows_are_probed_whatever_their_order():
+    """The choice goes by the hash of the id, and keeps the order of the file."""
+    data = [
+        Comparison(f"id-{n}", "s", None, (), ((), ()), (Edge(0, 1),) if n % 2 else ())
+        for n in range(40)
+    ]
+    chosen = [each.id for each in evaluating._some(data, 5)]
+    assert chosen == sorted(chosen, key=lambda name: int(name[3:]))
+    assert {each.id for each in evaluating._some(data[::-1], 5)} == set(chosen)
+    assert all(int(name[3:]) % 2 for name in chosen)
+    lone = Comparison("\ud800", "s", None, (), ((), ()), (Edge(0, 1),))
+    assert evaluating._some([lone], 1) == [lone]
+
+
+@pytest.mark.parametrize(
+    ("gate", "message"),
+    [("mine", "write SET=ACCURACY"), ("=0.5", "write SET=ACCURACY"), ("mine=x", "write SET"),
+     ("mine=1.5", "write SET"), ("mine=-0.1", "write SET"), ("mine=nan", "write SET"),
+     ("other=0.5", "'other' is none of mine"), ("mine:=0.5", "has no group ''"),
+     ("mine:maths=0.5", "mine has no group 'maths', but mine")],
+)  # fmt: skip
+def test_a_gate_that_cannot_be_read_is_an_error(gate, message, worldpm, tmp_path):
+    """Exit code 1, with the form to write or the names to choose from."""
+    path = write_lines(tmp_path / "mine.jsonl", [pair(1)])
+    result = worldpm("eval", path, "--fail-under", gate, "-q")
+    assert result.code == 1
+    assert message in " ".join(result.err.split())
+
+
+@pytest.mark.parametrize(("gates", "code"), [(["=0.75"], 0), (["=0.76"], 3), (["=0", "=1"], 3)])
+def test_a_gate_is_missed_below_it_and_met_at_it(gates, code, worldpm, tmp_path):
+    """Three of four right is 0.75; every gate is checked, and every model named."""
+    rows = [pair(n) for n in range(3)] + [pair(3, "a", "bbb")]
+    path = write_lines(tmp_path / "mine.jsonl", rows)
+    flags = [part for gate in gates for part in ("--fail-under", f"mine{gate}")]
+    result = worldpm("eval", path, "-m", "x", "-m", "y", *flags, "-q")
+    assert result.code == code
+    assert ("y has 0.7500 on mine" in " ".join(result.err.split())) is (code == 3)
+
+
+def test_models_whose_files_would_have_one_name_are_refused(monkeypatch):
+    """org/m and org-m, or M and m where letters' size is not told apart, before anything scores."""
+    from worldpm.cli import eval_models
+
+    made = lambda name, *_: EvalModel(name, "digest", lambda: pytest.fail("loaded"))  # noqa: E731
+    monkeypatch.setattr(eval_models, "_open", made)
+    for first, second in (("org/m", "org-m"), ("M", "m"), ("a", "a")):
+        with pytest.raises(ConfigError, match=f"'{first}' and '{second}' would have results"):
+            eval_models.open_models([first, second], dtype="auto", truncate=False)
+    models = eval_models.open_models(["org/m", "org/n"], dtype="auto", truncate=False)
+    assert [model.name for model in models] == ["org/m", "org/n"]
+    assert stem("llmbar", "org/m", several=True) == "llmbar@org-m"
+    assert stem("llmbar", "org/m", several=False) == "llmbar"
+
+
+def test_a_folder_without_any_suite_says_what_it_looked_for(tmp_path):
+    """Neither names nor suites below --data: the list of suites, and the folder."""
+    with pytest.raises(ConfigError, match=r"no suite was named, and --data .* has none of llmbar"):
+        choose_sets([], tmp_path)
+    with pytest.raises(ConfigError, match="no suite was named, and --data  has none"):
+        choose_sets([], None)
+
+
+def test_sets_are_found_by_either_spelling_and_refused_twice(tmp_path):
+    """rm_bench is rm-bench; two paths of one name, or a suite twice, would be one result."""
+    (tmp_path / "rm_bench").mkdir()
+    (tmp_path / "llmbar").mkdir()
+    assert list(choose_sets([], tmp_path)) == ["llmbar", "rm-bench"]
+    with pytest.raises(ConfigError, match="'llmbar' is there twice"):
+        choose_sets(["llmbar", "llmbar"], tmp_path)
+    with pytest.raises(DataError, match="hhh: no such folder; hhh needs its authors' files"):
+        choose_sets(["llmbar", "hhh"], tmp_path)
+    paths = [write_lines(tmp_path / part / "mine.jsonl", [pair(1)]) for part in "ab"]
+    with pytest.raises(ConfigError, match="'mine' is there twice"):
+        choose_sets([str(path) for path in paths], None)
+    with pytest.raises(ConfigError, match="'nothing' is neither a path nor one of"):
+        choose_sets(["nothing"], tmp_path)
+
+
+def test_a_suites_name_without_data_is_explained(tmp_path, monkeypatch):
+    """A folder of that name that holds no comparisons of ours is pointed at, not read."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"--data must say where its files are$"):
+        choose_sets(["llmbar"], None)
+    (tmp_path / "llmbar").mkdir()
+    with pytest.raises(ConfigError, match=r"comparisons of your own are called \./llmbar"):
+        choose_sets(["llmbar"], None)
+    assert list(choose_sets(["./llmbar"], None)) == ["own-llmbar"]
+
+
+def test_rows_without_any_edge_are_refused_before_a_model_is_opened(tmp_path):
+    """Plain conversations can be scored and not evaluated; the error says with what."""
+    path = write_lines(tmp_path / "x.jsonl", [{"prompt": "q", "replies": ["a", "b"]}] * 2)
+    with pytest.raises(DataError, match=r"none of its 2 comparisons .*`worldpm score` scores them"):
+        read_set(choose_sets([str(path)], None)["x"], "test")
+
+
+def test_a_mistakes_texts_are_cut_and_name_their_roles_where_there_are_several():
+    """At most so many characters, the cut marked; one message stands without its role."""
+    turns = (Message("user", "u"), Message("assistant", "a"), Message("user", "v"))
+    replies = ((Message("assistant", "x" * (MOST_CHARACTERS + 1)),), (Message("assistant", "y"),))
+    each = Comparison("1", "s", None, turns, replies, (Edge(0, 1),))
+    evaluation = {
+        "mistakes": [{"index": 0, "id": "1", "winner": 0, "loser": 1, "difference": -2.0}]
+    }
+    (found,) = mistakes_of(Scored("set", "m", [each], [], evaluation))
+    assert found["prompt"] == "user:\nu\n\nassistant:\na\n\nuser:\nv"
+    assert found["better"] == "x" * MOST_CHARACTERS + " […]"
+    assert found["worse"] == "y"
+
+
+def test_style_features_are_checked_before_anything_is_read(worldpm, tmp_path):
+    """A wrong name, or one twice, is an error even where the path does not exist."""
+    for flags, message in (
+        (["--style", "colour"], "style feature 'colour' is not one of length"),
+        (["--style", "bold", "--style", "bold"], "name each once"),
+    ):
+        result = worldpm("eval", tmp_path / "absent.jsonl", *flags)
+        assert result.code == 1
+        assert message in " ".join(result.err.split())
+
+
+def test_a_style_of_ones_own_is_what_the_report_is_about(worldpm, tmp_path):
+    """--style characters --style refusal: these two have a beta, and nothing else."""
+    path = write_lines(tmp_path / "mine.jsonl", [pair(n, "x" * (n + 3), "no") for n in range(8)])
+    flags = ("--style", "characters", "--style", "refusal")
+    (evaluation,) = worldpm("eval", path, *flags, "--json", "-q").json["evaluations"]
+    assert evaluation["style_features"] == ["characters", "refusal"]
+    style = evaluation["lines"][0]["style"]
+    assert set(style["beta"]) == {"characters", "refusal"}
+    assert style["phi_labels"] == {"length": 1.0, "marks": None}
