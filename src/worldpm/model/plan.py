@@ -18,7 +18,6 @@ from worldpm.model.memory import free_bytes, resident_bytes
 from worldpm.model.native import NativeEngine
 from worldpm.model.outline import Outline
 from worldpm.model.probe import Speeds
-from worldpm.model.states import Say
 from worldpm.model.streaming import Streaming, keeps_tensors
 from worldpm.model.weights import EMBEDDING, Weights
 
@@ -181,7 +180,6 @@ def choose_runner(
     engine: Engine,
     memory: int | None = None,
     scratch: Path | None = None,
-    say: Say = lambda text: None,
 ) -> Runner:
     """`Resident` if the weights fit in `memory` (see `plan_memory`), else `Streaming`."""
     plan = plan_memory(weights, engine, memory)
@@ -192,7 +190,7 @@ def choose_runner(
     def room(tokens: int) -> int:
         return beside - activation_bytes(weights, engine, max(tokens, BATCH_TOKENS))
 
-    return Streaming(weights, engine, scratch=scratch, room=room, buffers=plan.buffers, say=say)
+    return Streaming(weights, engine, scratch=scratch, room=room, buffers=plan.buffers)
 
 
 def packed_bytes(weights: Weights, engine: Engine, names: list[str]) -> int:

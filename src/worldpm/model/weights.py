@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from worldpm.errors import CheckpointError
-from worldpm.model.checkpoint import IGNORED, head_of, read_config, weight_files
+from worldpm.model.checkpoint import IGNORED, check_shapes, head_of, read_config, weight_files
 from worldpm.model.decoder import PreferenceModel
 
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64}
@@ -47,22 +47,7 @@ class Weights:
             size = self.config.hidden_size
             self._head = head_of(heads, size, folder) if head else nn.Module()
             expected = PreferenceModel(self.config, self._head).state_dict()
-        missing, unknown = (
-            sorted(expected.keys() - self.places),
-            sorted(self.places - expected.keys()),
-        )
-        if missing:
-            raise CheckpointError(f"{folder}: lacks {len(missing)} tensors, first {missing[0]}")
-        if unknown:
-            raise CheckpointError(
-                f"{folder}: has {len(unknown)} tensors that this shape does not, first {unknown[0]}"
-            )
-        for name, place in self.places.items():
-            if place.shape != tuple(expected[name].shape):
-                raise CheckpointError(
-                    f"{folder}: {name} has shape {place.shape}, "
-                    f"config.json asks for {tuple(expected[name].shape)}"
-                )
+        check_shapes({name: place.shape for name, place in self.places.items()}, expected, folder)
 
     def _read_headers(self) -> dict[str, Place]:
         places = {}
