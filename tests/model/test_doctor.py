@@ -1,10 +1,8 @@
 """The doctor: every planted fault is found, all of them at once, and none of them ends it."""
 
 import json
-import os
 import random
 import shutil
-import zipfile
 
 import pytest
 import torch
@@ -15,7 +13,6 @@ from worldpm.errors import CheckpointError, WorldPMError
 from worldpm.model.checkpoint import CONTRACT, read_model, write_model
 from worldpm.model.contract import read_contract
 from worldpm.model.doctor import examine
-from worldpm.model.faults import is_pickle
 from worldpm.model.layouts import Scoring
 from worldpm.score import load
 
@@ -374,32 +371,3 @@ def test_never_ends_in_an_exception(own, tmp_path, name):
             (folder / name).write_bytes(variant)
         found = examine(folder, refuse)
         assert found.checks
-
-
-def test_pickles_by_content(tmp_path):
-    """Old and new protocols, archives that hold one; not safetensors, JSON, text or a plain zip."""
-    import pickle as library
-
-    class Payload:
-        def __reduce__(self):
-            return os.mkdir, (str(tmp_path / "ran"),)
-
-    yes, no = [], []
-    for protocol in range(6):
-        path = tmp_path / f"p{protocol}"
-        path.write_bytes(library.dumps([{"a": Payload()}, 1.5], protocol))
-        yes.append(path)
-    torch.save([1], tmp_path / "new")
-    torch.save([1], tmp_path / "old", _use_new_zipfile_serialization=False)
-    yes += [tmp_path / "new", tmp_path / "old"]
-    with zipfile.ZipFile(tmp_path / "plain", "w") as archive:
-        archive.writestr("a.txt", "text")
-    # A header of 640 bytes begins as a pickle of protocol 2 does.
-    (tmp_path / "header").write_bytes((640).to_bytes(8, "little") + b"{" + b" " * 700)
-    (tmp_path / "text").write_text("A sentence that ends as old pickles do.")
-    (tmp_path / "json").write_text('{"a": 1}')
-    (tmp_path / "empty").write_text("")
-    no += [tmp_path / name for name in ("plain", "header", "text", "json", "empty")]
-    assert [path.name for path in yes if not is_pickle(path)] == []
-    assert [path.name for path in no if is_pickle(path)] == []
-    assert not (tmp_path / "ran").exists()
