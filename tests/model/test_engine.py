@@ -4,7 +4,6 @@ import pytest
 import torch
 from checkpoints import LAYOUTS, write_layout
 
-from worldpm.errors import ConfigError
 from worldpm.model.batch import collate
 from worldpm.model.checkpoint import read_model
 from worldpm.model.engine import Resident, TorchEngine
@@ -70,19 +69,3 @@ def test_every_token_holds_the_leaves(folder, name):
             assert torch.equal(traces[at], scores)
         assert torch.allclose(traces[at], scores, rtol=0, atol=1e-5)
         assert traces.unique().numel() > traces.numel() // 2
-
-
-def test_choices_that_cannot_be_had(folder, monkeypatch):
-    """An unknown engine, no threads, a native engine that is not there: an error that says so."""
-    config = Weights(folder).config
-    with pytest.raises(ConfigError, match="not one of auto, native, torch"):
-        choose_engine(config, "auto", "cuda")
-    with pytest.raises(ConfigError, match="below 1"):
-        choose_engine(config, "auto", "torch", threads=0)
-    monkeypatch.setattr("worldpm.model.native.native_isas", lambda: ())
-    with pytest.raises(ConfigError, match="is not installed"):
-        choose_engine(config, "auto", "native")
-    assert isinstance(choose_engine(config, "auto"), TorchEngine)
-    monkeypatch.setattr("worldpm.model.native.native_isas", lambda: ("avx2",))
-    with pytest.raises(ConfigError, match="has no bfloat16 here"):
-        choose_engine(config, "bfloat16", "native")
