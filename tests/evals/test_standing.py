@@ -1,10 +1,13 @@
 """Ours beside the published: each caveat with the figure it is of, and no row lost."""
 
+from dataclasses import replace
+
 import orjson
-from suite_folders import WRITERS
+from suite_folders import WRITERS, ppe_row, write_parquet, write_ppe
 
 from worldpm.evals.baselines import longer_characters, shorter_characters
 from worldpm.evals.figures import Figure, mean_figure
+from worldpm.evals.protocols import EQUAL_PAIRS, protocol
 from worldpm.evals.published import Published, PublishedRow, beside, find
 from worldpm.evals.standing import standing
 from worldpm.evals.suites import read_suite
@@ -109,17 +112,27 @@ def test_a_mean_keeps_a_loss_or_a_floor_only_where_every_member_has_one():
 def test_pairs_of_equal_replies_are_counted_where_the_paper_takes_the_whole(tmp_path):
     """PPE: a sampled pair of one text is in no figure, and is counted; the others are unmoved."""
     comparisons = read_suite("ppe", WRITERS["ppe"](tmp_path))
-    from dataclasses import replace
-
-    from worldpm.evals.protocols import EQUAL_PAIRS, PROTOCOLS
-
     at = next(n for n, c in enumerate(comparisons) if c.subset == "gpqa" and c.better)
     changed = list(comparisons)
     changed[at] = replace(changed[at], meta={**changed[at].meta, "equal_pairs": 2})
     figures = {}
     for name, data in (("plain", comparisons), ("equal", changed)):
-        found = PROTOCOLS["worldpm"].figures({"ppe": (data, shorter_characters(data))})
+        found = protocol("worldpm").figures({"ppe": (data, shorter_characters(data))})
         figures[name] = next(e for e in found if (e.name, e.group) == ("PPE-GPQA", "fine-tuning"))
     assert figures["equal"].left_out[EQUAL_PAIRS] == 2
     assert EQUAL_PAIRS not in figures["plain"].left_out
     assert figures["equal"].value == figures["plain"].value
+
+
+def test_prompts_without_a_pair_are_counted_in_ppes_own_figure_too(tmp_path):
+    """A prompt whose replies are all right has no conflict to sample: left out by that name."""
+    write_ppe(tmp_path)
+    row = {**ppe_row(), "scores": [True] * 4, "sampled_conflict_pairs": []}
+    write_parquet(tmp_path / "PPE-GPQA-Best-of-K" / "data" / "train-1.parquet", [row] * 3)
+    comparisons = read_suite("ppe", tmp_path)
+    for name in ("official", "worldpm"):
+        found = protocol(name).figures({"ppe": (comparisons, shorter_characters(comparisons))})
+        left_out = {each.name.lower(): each.left_out for each in found}
+        gpqa = left_out["gpqa" if name == "official" else "ppe-gpqa"]
+        assert gpqa["all right or all wrong"] == 3
+    assert "all right or all wrong" not in left_out["ppe-ifeval"]

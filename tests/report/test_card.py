@@ -142,3 +142,28 @@ def test_texts_of_others_start_no_markup():
     rows = [line for line in body.splitlines() if line.startswith("| x ")]
     assert rows
     assert all(line.replace("\\|", "").count("|") in (4, 3) for line in rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("[x](http://example.invalid)", "\\[x\\](http://example.invalid)"), ("**b** _i_ ~s~",
+      "\\*\\*b\\*\\* \\_i\\_ \\~s\\~"), ("&lt;b&gt;", "&amp;lt;b&amp;gt;"), ("a\\", "a\\\\"),
+     ("`code`", "\\`code\\`"), ("tab\there\u2028", "tab here ")],
+)  # fmt: skip
+def test_a_source_named_like_markup_is_shown_as_written(text, shown):
+    """Links, emphasis, entities and code of a name are its characters, in a cell and as title."""
+    records = [Comparison("1", text, None, (), ())]
+    manifest = {"counts": {"train": 1}, "sources": {text: {"train": 1}}}
+    made = card_of(text, manifest, summarise(records), [], {"train": "x"})
+    assert f"\n# {shown}\n" in made
+    assert f"| {shown} | 1 |" in made
+
+
+def test_an_address_cannot_end_its_brackets_and_a_setting_its_code():
+    """A space, a bracket or a backtick would; underscores of an address stay as they are."""
+    links = [("http://a.invalid/x_y z><b>", "_me_")]
+    manifest = {"counts": {}, "settings": {"k|1": {"in`ner": "a|b`c"}}, "dropped": {"too|short": 2}}
+    made = card_of("n", manifest, summarise([]), links, {})
+    assert "- <http://a.invalid/x_y%20z%3E%3Cb%3E> by \\_me\\_" in made
+    assert "| `k\\|1.in'ner` | `a\\|b'c` |" in made
+    assert "| `too\\|short` | 2 |" in made

@@ -9,6 +9,7 @@ wrong, as they do in the authors' code.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -338,9 +339,12 @@ def _ppe(rows: Rows) -> list[Figure]:
             human += [_figure(subset, "subset", suite, members)] if _decided(members) else []
             continue
         won = ties = total = 0.0
+        left_out: Counter[str] = Counter()
         for comparison, scores in members:
             equal = comparison.meta.get("equal_pairs", 0)
             ties, total = ties + equal, total + equal
+            if not comparison.better and not equal:
+                left_out[str(comparison.meta.get("undecided", "no edge"))] += 1
             for edge in comparison.better:
                 difference = scores[edge.winner] - scores[edge.loser]
                 total += edge.weight
@@ -348,7 +352,12 @@ def _ppe(rows: Rows) -> list[Figure]:
                 ties += edge.weight * (difference == 0)
         if total:
             value = float(won / total)
-            correctness.append(Figure(subset, "subset", suite, value, round(total), round(ties)))
+            correctness.append(
+                Figure(
+                    subset, "subset", suite, value, round(total), round(ties),
+                    left_out=dict(left_out),
+                )
+            )  # fmt: skip
     means = []
     if len(correctness) == len(PPE_CORRECTNESS):
         means.append(mean_figure("correctness", "overall", suite, correctness))

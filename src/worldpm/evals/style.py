@@ -60,8 +60,10 @@ class StyleReport:
 
     `phi_predicted` and `phi_labels` are for length and for marks the correlation of the predicted,
     or the labelled, winner with the one that has more of it, pairs counted both ways round; None
-    where no pair differs. Accuracies of the raw scores where the chosen reply is the longer and the
-    shorter one are None where there is no such pair.
+    where no pair differs. More marks are a higher sum of the relative differences of lists, headers
+    and bold: one header against none outweighs ten bold words against nine. Accuracies of the raw
+    scores where the chosen reply is the longer and the shorter one are None where there is no such
+    pair.
     """
 
     features: tuple[str, ...]

@@ -230,13 +230,13 @@ def _attribution(
             "and keeps the licence. In our own rows `meta` holds `url`, `author` and `license` of "
             "the question and `posts` those of each reply; rows for TRL hold the `url` of the "
             "question. Some of the questions:",
-            "\n".join(f"- <{_escaped(url)}> by {_escaped(author)}" for url, author in links),
+            "\n".join(f"- <{_link(url)}> by {_escaped(author)}" for url, author in links),
         ]
     return "\n\n".join(lines)
 
 
 def _making(manifest: Mapping[str, Any]) -> str:
-    rows = [(f"`{key}`", f"`{_escaped(str(value))}`") for key, value in _flat(manifest)]
+    rows = [(_code(key), _code(str(value))) for key, value in _flat(manifest)]
     inputs = [
         (_escaped(str(each.get("path"))), f"{each.get('bytes', 0):,}", str(each.get("sha256"))[:16])
         for each in manifest.get("inputs", [])[:20]
@@ -264,7 +264,7 @@ def _dropped(manifest: Mapping[str, Any]) -> str:
     dropped = manifest.get("dropped", {})
     if not dropped:
         return "Nothing."
-    rows = [(f"`{reason}`", f"{count:,}") for reason, count in sorted(dropped.items())]
+    rows = [(_code(reason), f"{count:,}") for reason, count in sorted(dropped.items())]
     return _table(("reason", "count"), rows)
 
 
@@ -302,7 +302,24 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _escaped(text: str) -> str:
     """Text of others on one line of Markdown, where it starts no markup, table cell or tag."""
-    line = "".join(c if c.isprintable() else " " for c in text)
-    for mark, instead in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), (">", "&gt;"), ("`", "'")):
+    line = _one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return "".join(f"\\{mark}" if mark in "\\|`[]*_~" else mark for mark in line)
+
+
+def _code(text: str) -> str:
+    """Text of others as code in a table's cell; no tag, also for a reader that knows no code."""
+    line = _one_line(text).replace("<", "&lt;").replace(">", "&gt;")
+    line = line.replace("`", "'").replace("|", "\\|")
+    return f"`{line}`"
+
+
+def _link(url: str) -> str:
+    """An address between angle brackets, which it does not end."""
+    line = _one_line(url)
+    for mark, instead in ((" ", "%20"), ("<", "%3C"), (">", "%3E")):
         line = line.replace(mark, instead)
     return line
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)

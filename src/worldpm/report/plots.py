@@ -160,18 +160,23 @@ def _legend(figure: Any, left: float, *entries: tuple[str, str, str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TrainingRun:
-    """Columns of metrics.jsonl: steps (pairs seen, loss), validations (pairs, loss, accuracy)."""
+    """Columns of metrics.jsonl: steps (pairs seen, loss), validations (pairs, loss, accuracy).
+
+    Of either, those whose numbers were not finite are left out and counted.
+    """
 
     steps: list[tuple[float, float]]
     validations: list[tuple[float, float, float]]
     num_not_finite: int
+    num_validations_not_finite: int = 0
 
 
 def read_metrics(path: Path) -> TrainingRun:
     """The steps and validations of a run's metrics.jsonl, in order of pairs seen.
 
-    Where a resumed run wrote a step again, the later line counts. Steps whose loss was not finite
-    (null in JSON) are counted apart. Raises DataError if there is no step, or a line lacks a key.
+    Where a resumed run wrote a step again, the later line counts. Steps and validations with a
+    number that was not finite (null in JSON) are counted apart. Raises DataError if there is no
+    step, or a line lacks a key.
     """
     steps: dict[int, tuple[float, float | None]] = {}
     validations: dict[int, tuple[float, float, float]] = {}
@@ -189,7 +194,9 @@ def read_metrics(path: Path) -> TrainingRun:
     if not finite:
         raise DataError(f"{path}: has no step with a loss yet; draw it when training has begun")
     good = [v for v in validations.values() if None not in v]
-    return TrainingRun(sorted(finite), sorted(good), len(steps) - len(finite))
+    return TrainingRun(
+        sorted(finite), sorted(good), len(steps) - len(finite), len(validations) - len(good)
+    )
 
 
 def smooth(values: Sequence[float], span: int) -> list[float]:
@@ -226,8 +233,9 @@ def plot_training(
         axes.locator_params(axis="x", nbins=5)
         write(axes, 0, 1.05, words, transform=axes.transAxes, size=9.5, weight="bold")
     reading = "Points are single steps, the line through them their moving average."
-    if run.num_not_finite:
-        reading += f" Left out, for want of a finite loss: {run.num_not_finite} of the steps."
+    left_out = ((run.num_not_finite, "steps"), (run.num_validations_not_finite, "validations"))
+    if words := " and ".join(f"{count} of the {what}" for count, what in left_out if count):
+        reading += f" Left out, for want of a finite loss: {words}."
     heading(figure, title or _training_title(run, length_accuracy), reading)
     rows: list[Sequence[object]] = [("training", *step, "") for step in run.steps]
     rows += [("validation", *look) for look in run.validations]

@@ -118,6 +118,7 @@ def _short(text: str, most: int = 30) -> str:
 
 def _brief(value: float) -> str:
     """A count in at most five characters: 950, 12.3k, 4.5M."""
+    value = float(f"{value:.3g}")  # 999.6 is 1k, not 1e+03
     for bound, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= bound:
             return f"{value / bound:.3g}{unit}"
