@@ -78,6 +78,22 @@ def test_a_trace_shows_itself(scorer):
     assert trace.values[:shared] == pytest.approx(other.values[:shared], abs=1e-6)
 
 
+def test_a_trace_is_in_the_letters_of_the_text(scorer):
+    """Spaces and line ends are what they are; a character of several tokens shows as U+FFFD in
+    each, and two such characters part where their bytes do."""
+    replies = ((Message("assistant", "a b\n三"),), (Message("assistant", "a b\n上"),))
+    asked = Comparison("t", "test", None, (Message("user", "Hi you"),), replies)
+    ((trace, other),) = scorer.iter_traces([asked])
+    text = "".join(trace.pieces)
+    assert "user\nHi you<|im_end|>\n" in text
+    assert "a b\n\ufffd" in text
+    shared = trace.parts_from(other)
+    assert trace.ids[:shared] == other.ids[:shared]
+    assert trace.ids[shared] != other.ids[shared]
+    assert trace.pieces[shared] == "\ufffd"
+    assert len(trace.pieces) - shared == len(other.pieces) - shared > 2
+
+
 def test_any_number_of_rows_in_bounded_memory(scorer):
     """An endless source is read two chunks ahead at most, and yields in order."""
     taken = 0

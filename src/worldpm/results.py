@@ -47,6 +47,7 @@ class Trace:
 
     pieces: tuple[str, ...]  # the text of each token; bytes that are no character show as U+FFFD
     values: tuple[float, ...]
+    ids: tuple[int, ...]  # of the tokens: parts of a character all look the same as text
     cut_tokens: int = 0
 
     @property
@@ -57,7 +58,7 @@ class Trace:
     def parts_from(self, other: "Trace") -> int:
         """How many tokens the two conversations share from their beginning."""
         shared = 0
-        for own, theirs in zip(self.pieces, other.pieces, strict=False):
+        for own, theirs in zip(self.ids, other.ids, strict=False):
             if own != theirs:
                 break
             shared += 1

@@ -108,9 +108,10 @@ class Scorer:
             for tree, output in zip(request.trees, outputs, strict=True):
                 for indices in tree.path_indices():
                     own = output[torch.from_numpy(indices)].tolist()
-                    pieces = self.encoder.pieces(tree.tokens[indices].tolist())
+                    ids = tree.tokens[indices].tolist()
+                    pieces = self.encoder.pieces(ids)
                     cut = request.cut_tokens[len(traces)]
-                    traces.append(Trace(tuple(pieces), tuple(own), cut))
+                    traces.append(Trace(tuple(pieces), tuple(own), tuple(ids), cut))
             self._check(request.comparison, [trace.values[-1] for trace in traces])
             yield tuple(traces)
 

@@ -214,7 +214,7 @@ def _placeholder(content: str, stripped: str, nonce: str, i: int) -> str:
 
 
 def _without_added_tokens(tokenizer: "Tokenizer") -> "Tokenizer":
-    """The same normalizer, splitting and model (shared, not copied), and no added token at all.
+    """The same normalizer, splitting and model (shared, not copied) and decoder; no added token.
 
     The library's `encode_special_tokens` would still match the added tokens that are not marked
     special, such as Qwen's <tool_call>.
@@ -226,4 +226,6 @@ def _without_added_tokens(tokenizer: "Tokenizer") -> "Tokenizer":
         plain.normalizer = tokenizer.normalizer
     if tokenizer.pre_tokenizer is not None:
         plain.pre_tokenizer = tokenizer.pre_tokenizer
+    if tokenizer.decoder is not None:  # for `pieces`: the bytes' stand-ins are not what was typed
+        plain.decoder = tokenizer.decoder
     return plain
