@@ -10,7 +10,7 @@ from worldpm.cli import evaluating
 from worldpm.cli.eval_files import MOST_CHARACTERS, Scored, mistakes_of, stem
 from worldpm.cli.eval_models import EvalModel
 from worldpm.cli.eval_sets import choose_sets, read_set
-from worldpm.errors import ConfigError, DataError
+from worldpm.errors import ConfigError, DataError, WorldPMError
 from worldpm.records import Comparison, Edge, Message, Score
 
 
@@ -240,3 +240,120 @@ def test_a_style_of_ones_own_is_what_the_report_is_about(worldpm, tmp_path):
     style = evaluation["lines"][0]["style"]
     assert set(style["beta"]) == {"characters", "refusal"}
     assert style["phi_labels"] == {"length": 1.0, "marks": None}
+
+
+def test_a_model_that_decides_nothing_does_not_stop_the_other_sets(worldpm, tmp_path):
+    """Equal lengths in one set: its probes are empty with a remark, the other set has its own."""
+    even = write_lines(tmp_path / "even.jsonl", [pair(n, "ab", "cd") for n in range(3)])
+    odd = write_lines(tmp_path / "odd.jsonl", [pair(n) for n in range(3)])
+    result = worldpm("eval", "probes", even, odd, "-o", tmp_path / "out")
+    assert result.code == 0
+    assert "even: lengths decides no pair that an edit changes" in " ".join(result.err.split())
+    report = orjson.loads((tmp_path / "out" / "report.json").read_bytes())
+    assert [bool(each["outcomes"]) for each in report["probes"]] == [False, True]
+    assert "odd, lengths: edited replies" in result.out
+    assert "even, lengths: edited replies" not in result.out
+
+
+def test_without_matplotlib_the_numbers_stand(worldpm, tmp_path, monkeypatch):
+    """A light install writes every other file, and says why there is no picture."""
+    from worldpm.report import plots
+
+    def absent(*_):
+        raise WorldPMError("pictures need matplotlib")
+
+    monkeypatch.setattr(plots, "plot_evaluation", absent)
+    path = write_lines(tmp_path / "mine.jsonl", [pair(n) for n in range(3)])
+    result = worldpm("eval", path, "-o", tmp_path / "out")
+    assert result.code == 0
+    assert "no picture: pictures need matplotlib" in result.err
+    assert {each.name for each in (tmp_path / "out").iterdir()} == {
+        "mine.json", "mine.scores.jsonl", "report.json", "report.md", "report.html", "manifest.json"
+    }  # fmt: skip
+
+
+def test_a_dry_run_reads_nothing_and_opens_no_model(worldpm, tmp_path, monkeypatch):
+    """A damaged file is no error yet, and a --fail-under of a set that is not there is one."""
+    monkeypatch.setattr(evaluating, "open_models", lambda *_, **__: pytest.fail("opened"))
+    path = tmp_path / "mine.jsonl"
+    path.write_text("{broken")
+    flags = ("--style", "bold", "--probe-rows", "5", "--dry-run", "--json")
+    found = worldpm("eval", "probes", path, "-m", "a", "-m", "b", *flags)
+    assert found.code == 0
+    assert '"style":["bold"]' in found.out
+    assert '"probe_rows":5' in found.out
+    assert "a, b" in found.out
+    assert worldpm("eval", path, "--fail-under", "x=0.5", "--dry-run").code == 1
+
+
+def test_a_folder_that_is_there_is_not_written_over(worldpm, tmp_path):
+    """Without --force the first results stay; with it they go, the sets of another run too."""
+    first = write_lines(tmp_path / "first.jsonl", [pair(n) for n in range(3)])
+    second = write_lines(tmp_path / "second.jsonl", [pair(n) for n in range(3)])
+    out = tmp_path / "out"
+    assert worldpm("eval", first, "-o", out, "-q").code == 0
+    assert worldpm("eval", second, "-o", out, "-q").code == 1
+    assert (out / "first.json").exists()
+    assert worldpm("eval", second, "-o", out, "--force", "-q").code == 0
+    assert not (out / "first.json").exists()
+    assert (out / "second.json").exists()
+
+
+def test_a_missed_gate_keeps_what_was_written(worldpm, tmp_path):
+    """Exit code 3 comes after the report: the run is not lost."""
+    path = write_lines(tmp_path / "mine.jsonl", [pair(1, "a", "bbb")])
+    out = tmp_path / "out"
+    assert worldpm("eval", path, "-o", out, "--fail-under", "mine=0.5", "-q").code == 3
+    assert orjson.loads((out / "manifest.json").read_bytes())["counts"] == {"mine": 1}
+
+
+def test_a_gate_on_a_group_is_of_that_group(worldpm, tmp_path):
+    """The whole is above it and the group below: missed by the group's name."""
+    rows = [pair(n, meta={"class": "easy"}) for n in range(3)]
+    rows += [pair(9, "a", "bbb", meta={"class": "hard"})]
+    path = write_lines(tmp_path / "mine.jsonl", rows)
+    assert worldpm("eval", path, "--fail-under", "mine=0.7", "-q").code == 0
+    assert worldpm("eval", path, "--fail-under", "mine:easy=1", "-q").code == 0
+    result = worldpm("eval", path, "--fail-under", "mine:hard=0.1", "-q")
+    assert result.code == 3
+    assert "lengths has 0.0000 on mine:hard, under 0.1" in " ".join(result.err.split())
+
+
+def test_the_json_of_two_models_holds_their_classes_and_differences(worldpm, tmp_path):
+    """Of three models each but the first is compared with the first; equal ones differ by 0."""
+    rows = [pair(n, meta={"class": "ab"[n % 2]}) for n in range(6)]
+    path = write_lines(tmp_path / "mine.jsonl", rows)
+    found = worldpm("eval", path, "-m", "x", "-m", "y", "-m", "z", "--json", "-q").json
+    assert [(each["a"], each["b"], each["group"]) for each in found["contrasts"]] == [
+        ("x", model, group) for model in "yz" for group in ("mine", "a", "b")
+    ]
+    assert {each["accuracy"]["value"] for each in found["contrasts"]} == {0.0}
+    assert {each["q_accuracy"] for each in found["contrasts"]} == {1.0}
+    assert [(each["model"], each["class"]) for each in found["classes"]] == [
+        (model, cls) for model in "xyz" for cls in "ab"
+    ]
+    assert found["left_out"] == []
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_scores_are_counted_as_kept_before(keep, tmp_path, capsys):
+    """The remark says how many came from the cache; without a cache all are scored each time."""
+    calls = []
+
+    class Fake:
+        def iter_scores(self, comparisons):
+            for each in comparisons:
+                calls.append(each.id)
+                yield [Score(1.0, 1)] * len(each.replies)
+
+    data = [
+        Comparison(str(n), "s", None, (Message("user", f"q{n}"),), ((Message("assistant", "a"),),))
+        for n in range(5)
+    ]
+    model = EvalModel("m", "digest", Fake)
+    folder = tmp_path if keep else None
+    model.score(data[:3], "set", folder, quiet=True)
+    found = model.score(data, "set", folder, quiet=False)
+    assert [scores[0].value for scores in found] == [1.0] * 5
+    assert calls == ["0", "1", "2", "3", "4"] if keep else ["0", "1", "2", "0", "1", "2", "3", "4"]
+    assert ("5 comparisons scored, 3 of them before" in capsys.readouterr().err) is keep

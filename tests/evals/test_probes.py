@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worldpm.errors import WorldPMError
 from worldpm.evals.baselines import longer_characters
 from worldpm.evals.probes import PROBES, UNTOUCHED, Probe, probe_comparisons, probe_outcomes
 from worldpm.records import Comparison, Edge, Message
@@ -112,7 +111,8 @@ def test_what_an_edit_does_not_change_is_counted_apart():
 
 
 def test_a_model_that_decides_nothing_cannot_flip():
-    """Constant scores are an error that says so, not a perfect record."""
+    """Constant scores have no outcome, which is not a perfect record; nor has no pair at all."""
     probed = probe_comparisons([pair("a", "b")], A)
-    with pytest.raises(WorldPMError, match="nothing can flip"):
-        probe_outcomes(probed, [[0.0] * 4], A)
+    assert probe_outcomes(probed, [[0.0] * 4], A) == ()
+    assert probe_outcomes(probed, [[0.0, 0.0, 5.0, -5.0]], A) == ()
+    assert probe_outcomes([], [], A) == ()

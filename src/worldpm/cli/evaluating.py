@@ -198,6 +198,8 @@ def _score(
                 edited = probe_comparisons(_some(comparisons, probe_rows))
                 results = model.score(edited, f"{suite}, probes", kept, quiet=quiet)
                 outcomes = probe_outcomes(edited, _known(results, edited))
+                if not outcomes:
+                    say(f"{suite}: {model.name} decides no pair that an edit changes", quiet=quiet)
                 probes.append(
                     {
                         "suite": suite,
@@ -304,7 +306,8 @@ def _print(report: Mapping[str, Any], *, quiet: bool) -> None:
     if report["contrasts"]:
         console.print(contrast_table(report["contrasts"]))
     for each in report["probes"]:
-        console.print(probe_table(each))
+        if each["outcomes"]:
+            console.print(probe_table(each))
     for each in report["figures"]:
         console.print(figures_table(each))
         if any(row["control"] == "style" for column in each["against"] for row in column["rows"]):

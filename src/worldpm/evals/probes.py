@@ -21,7 +21,6 @@ from typing import Literal
 
 import numpy as np
 
-from worldpm.errors import WorldPMError
 from worldpm.evals.metrics import Scores, check_scores
 from worldpm.evals.resampling import Interval, bootstrap_means, percentiles, wilson_interval
 from worldpm.records import Comparison, Conversation, Message
@@ -171,18 +170,16 @@ def probe_outcomes(
     *,
     seed: int = 0,
 ) -> tuple[ProbeOutcome, ...]:
-    """The outcome of each probe that changes a decided pair.
+    """The outcome of each probe that changes a decided pair; none where no pair is decided.
 
-    `probed` and `scores` are of `probe_comparisons`, with the same `probes`. Raises WorldPMError
-    where no pair is decided, and as `check_scores`.
+    `probed` and `scores` are of `probe_comparisons`, with the same `probes`. Raises as
+    `check_scores`.
     """
     rows = np.array(check_scores(probed, scores)).reshape(len(probed), 2 + 2 * len(probes))
     decided = rows[:, 0] != rows[:, 1]
-    if not decided.any():
-        raise WorldPMError("the model scores the replies of every pair alike: nothing can flip")
     found = []
     for number, (name, probe) in enumerate(probes.items()):
-        touched = np.array([name not in each.meta[UNTOUCHED] for each in probed])
+        touched = np.array([name not in each.meta[UNTOUCHED] for each in probed], np.bool_)
         use = decided & touched
         if not use.any():
             continue

@@ -1,6 +1,6 @@
 """The report of a run of `eval` as JSON -> one HTML page, whole in itself: no network, no script.
 
-    evaluation_page(report)  ->  "<!doctype html>..."       under 5 MB whatever the report holds
+    evaluation_page(report)  ->  "<!doctype html>..."       under 5 MB if its tables are
 
 Texts of others are escaped, cut, and set apart from the page's own direction of writing. Colours
 follow the reader's choice of light or dark.
