@@ -6,6 +6,7 @@ import pytest
 from worldpm.evals.resampling import (
     bootstrap_means,
     percentiles,
+    rate_interval,
     sign_flip_p,
     wilson_interval,
 )
@@ -96,3 +97,60 @@ def test_clusters_that_do_not_differ_say_nothing():
     padded = np.concatenate([totals, np.zeros(50)])
     assert sign_flip_p(totals, seed=0) == sign_flip_p(padded, seed=0)
     assert sign_flip_p(np.zeros(5), seed=0) == 1.0
+
+
+def never() -> np.ndarray:
+    raise AssertionError("a plain proportion draws no samples")
+
+
+def test_a_plain_proportion_has_wilsons_interval_and_draws_nothing():
+    """Clusters of two rows, wholly right or wrong, are counted as clusters, not as rows."""
+    right, sizes = np.array([2.0, 2.0, 2.0, 0.0]), np.full(4, 2.0)
+    assert rate_interval(right, sizes, never) == wilson_interval(3, 4)
+    assert rate_interval(np.ones(10), np.ones(10), never) == wilson_interval(10, 10)
+    assert rate_interval(np.ones(10), np.ones(10), never)[0] < 0.75
+
+
+@pytest.mark.parametrize(
+    ("right", "sizes"),
+    [([0.5, 1.0], [1.0, 1.0]), ([1.0, 0.0], [1.0, 2.0]), ([1.0, 2.0], [2.0, 2.0])],
+)
+def test_ties_and_unequal_clusters_are_no_plain_proportion(right, sizes):
+    """Half a point, another weight or a cluster half right: the bootstrap's percentiles."""
+    samples = np.linspace(0.0, 1.0, 201)
+    found = rate_interval(np.array(right), np.array(sizes), lambda: samples)
+    assert found == percentiles(samples) == pytest.approx((0.025, 0.975))
+
+
+def test_rounding_of_a_sum_of_weights_does_not_hide_a_plain_proportion():
+    """Nine edges of one ninth each add up to almost 1, which is 1."""
+    right = np.array([sum([1 / 9] * 9), 0.0, sum([1 / 9] * 9)])
+    assert rate_interval(right, np.ones(3), never) == wilson_interval(2, 3)
+
+
+def test_one_cluster_has_an_interval_that_admits_how_little_it_is():
+    """One right answer may come from a model that is right a fifth of the time."""
+    low, high = rate_interval(np.ones(1), np.ones(1), never)
+    assert low == pytest.approx(0.2065, abs=1e-4)
+    assert high == 1.0
+
+
+def test_samples_are_the_same_however_many_measures_share_them():
+    """A column beside others has the draws that it has alone, and pairs with itself to nothing."""
+    rng = np.random.default_rng(1)
+    totals, sizes = rng.normal(size=(30, 3)), rng.uniform(1, 2, 30)
+    together = bootstrap_means(totals, sizes, seed=4, resamples=50)
+    for place in range(3):
+        alone = bootstrap_means(totals[:, place : place + 1], sizes, seed=4, resamples=50)
+        assert np.allclose(alone[:, 0], together[:, place])
+    assert together.shape == (50, 3)
+    assert not np.allclose(together, bootstrap_means(totals, sizes, seed=5, resamples=50))
+
+
+def test_a_permutation_test_of_no_difference_and_of_one_cluster():
+    """Nothing that differs has p = 1; one cluster cannot be told from its own mirror image."""
+    assert sign_flip_p(np.zeros(5), seed=0) == 1.0
+    assert sign_flip_p(np.zeros(0), seed=0) == 1.0
+    assert sign_flip_p(np.array([3.0]), seed=0) == 1.0
+    assert sign_flip_p(np.ones(20), seed=0, resamples=999) == 1 / 1000
+    assert sign_flip_p(np.ones(20), seed=0) == sign_flip_p(-np.ones(20), seed=0)

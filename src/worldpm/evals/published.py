@@ -53,11 +53,6 @@ class Published:
     name: str
     rows: tuple[PublishedRow, ...]
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The titles that the rows come from."""
-        return tuple(dict.fromkeys(row.source for row in self.rows))
-
 
 @dataclass(frozen=True, slots=True)
 class Beside:
