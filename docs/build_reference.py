@@ -134,8 +134,9 @@ def suites() -> str:
         lines.append(f"| {row.group} | {row.name} | {cls} | `{row.suite}` | {row.note or ''} |")
     lines += ["", "## Published figures", "", "| name | figures | from |", "|---|---|---|"]
     for name in names():
-        found = find(name)
-        lines.append(f"| `{name}` | {len(found.rows)} | {'; '.join(found.sources)} |")
+        rows = find(name).rows
+        sources = dict.fromkeys(row.source for row in rows)
+        lines.append(f"| `{name}` | {len(rows)} | {'; '.join(sources)} |")
     return "\n".join([*lines, ""])
 
 

@@ -14,11 +14,60 @@ from xml.sax.saxutils import escape
 
 import py7zr
 
-WORDS = (
-    "the a of to and in is that it for you with this on can be not are have from your use will "
-    "model value function data set list error time line file code write test string number loop "
-    "question answer because should which when there other first example result memory network"
-).split()
+WORDS = [
+    "the",
+    "a",
+    "of",
+    "to",
+    "and",
+    "in",
+    "is",
+    "that",
+    "it",
+    "for",
+    "you",
+    "with",
+    "this",
+    "on",
+    "can",
+    "be",
+    "not",
+    "are",
+    "have",
+    "from",
+    "your",
+    "use",
+    "will",
+    "model",
+    "value",
+    "function",
+    "data",
+    "set",
+    "list",
+    "error",
+    "time",
+    "line",
+    "file",
+    "code",
+    "write",
+    "test",
+    "string",
+    "number",
+    "loop",
+    "question",
+    "answer",
+    "because",
+    "should",
+    "which",
+    "when",
+    "there",
+    "other",
+    "first",
+    "example",
+    "result",
+    "memory",
+    "network",
+]
 HEAD = b'<?xml version="1.0" encoding="utf-8"?>\n<posts>\n'
 TAIL = b"</posts>\n"
 

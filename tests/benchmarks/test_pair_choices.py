@@ -26,7 +26,7 @@ def thread(number, *answers):
 
 
 def test_edges_and_biases_by_hand(script):
-    """Two threads, four edges of the paper's rule: three earlier winners, one longer one of three."""
+    """Four edges by the paper's rule: three earlier winners, one longer one of three."""
     threads = [thread(1, (9, 50), (4, 80), (4, 20)), thread(2, (0, 9), (2, 5)), thread(3, (5, 30))]
     threads.append(thread(4, (20, 10), (1, 10)))
     rows, exposure = script.run(threads)
