@@ -3,8 +3,6 @@
 import pytest
 from dumps import REDDIT, REDDIT_DROPPED, write_lines
 
-from worldpm.cli.forums import parse_bytes
-from worldpm.errors import ConfigError
 from worldpm.making import partial_path
 
 PLAIN = {
@@ -80,25 +78,3 @@ def test_a_share_that_is_done_exits_as_resumable(worldpm, tmp_path):
     made = worldpm(*command, "--json").json
     assert made["counts"] == {"a": 1, "b": 1}
     assert worldpm(*command, "--shard", "3/2").code == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("2GB", 2 * 10**9),
-        ("1.5 GB", 15 * 10**8),
-        ("800mb", 8 * 10**8),
-        ("4096", 4096),
-        ("1k", 1000),
-    ],
-)
-def test_sizes(text, value):
-    """In powers of 1000, with or without a space, in any case."""
-    assert parse_bytes(text) == value
-
-
-@pytest.mark.parametrize("text", ["", "GB", "-1GB", "2 XB", "1e9"])
-def test_what_is_no_size(text):
-    """An error with an example."""
-    with pytest.raises(ConfigError, match="2GB"):
-        parse_bytes(text)

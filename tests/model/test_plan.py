@@ -56,7 +56,7 @@ def engine(weights):
 @pytest.mark.parametrize(
     ("text", "size"),
     [("8GB", 8 * 10**9), ("8GiB", 8 * 2**30), ("500MB", 5 * 10**8), ("1.5 gb", 15 * 10**8),
-     ("77", 77), (" 2kib ", 2048), ("3TB", 3 * 10**12)],
+     ("77", 77), ("1k", 1000), (" 2kib ", 2048), ("3TB", 3 * 10**12)],
 )  # fmt: skip
 def test_sizes(text, size):
     """Decimal and binary units, any case, with or without a space; plain bytes."""

@@ -120,12 +120,18 @@ def check_output(output: Path, inputs: Sequence[Path] = (), *, force: bool) -> N
 
 
 def announce(
-    inputs: Sequence[Path | str], output: Path, settings: Mapping[str, Any], *, as_json: bool
+    inputs: Sequence[Path | str],
+    output: Path,
+    settings: Mapping[str, Any],
+    *,
+    plan: Mapping[str, Any] | None = None,
+    as_json: bool,
 ) -> None:
-    """What a dry run says: inputs with their sizes, the output, the resolved settings."""
+    """What a dry run says: inputs with their sizes, the output, the resolved settings, the plan."""
     if as_json:
         read = [str(path) for path in inputs]
-        print_json({"dry_run": True, "reads": read, "writes": str(output), "settings": settings})
+        found = {"dry_run": True, "reads": read, "writes": str(output), "settings": settings}
+        print_json(found if plan is None else {**found, "plan": plan})
         return
     for path in inputs:
         size = f" ({show_bytes(size_bytes(path))})" if isinstance(path, Path) else ""
@@ -133,6 +139,29 @@ def announce(
     print(f"would write  {output}")
     for name, value in settings.items():
         print(f"with         {name} = {value}")
+
+
+def announce_work(
+    inputs: Sequence[Path],
+    output: Path,
+    settings: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    work: str,
+    *,
+    as_json: bool,
+) -> None:
+    """A dry run's text with what the tasks would take; `work` says in words how much there is.
+
+    `plan` has at least workers, seconds, disk_bytes and memory_bytes.
+    """
+    announce(inputs, output, settings, plan=plan, as_json=as_json)
+    if as_json:
+        return
+    seconds = plan["seconds"]
+    time = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    disk, memory = show_bytes(plan["disk_bytes"]), show_bytes(plan["memory_bytes"])
+    print(f"expect       {time} with {plan['workers']} workers: {work}")
+    print(f"             {disk} of disk, {memory} of memory")
 
 
 def size_bytes(path: Path) -> int:

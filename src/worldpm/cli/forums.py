@@ -4,10 +4,9 @@ worldpm forum reddit RS_2021-06.zst RC_2021-06.zst -o threads --workers 8
 """
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,14 +17,13 @@ from worldpm.cli.common import (
     OutFolder,
     QuietFlag,
     SetOption,
+    announce_work,
     check_inputs,
     check_output,
-    print_json,
     show_bytes,
-    size_bytes,
 )
 from worldpm.cli.show import report_made
-from worldpm.errors import ConfigError
+from worldpm.model.memory import parse_bytes
 
 forum_app = typer.Typer(help="Forum dumps -> threads.", no_args_is_help=True)
 
@@ -99,7 +97,16 @@ def _verb(name: str) -> Callable[..., None]:
         )
         if dry_run:
             recorded = {"forum": name, **settings.model_dump(mode="json")}
-            _announce(dumps, out, recorded, plan, as_json=as_json)
+            expected = {
+                "text_bytes": plan.text_bytes,
+                "shards": plan.num_shards,
+                "workers": plan.workers,
+                "seconds": round(plan.seconds, 1),
+                "disk_bytes": plan.disk_bytes,
+                "memory_bytes": plan.memory_bytes,
+            }
+            work = f"{show_bytes(plan.text_bytes)} of text, {plan.num_shards} shards"
+            announce_work(dumps, out, recorded, expected, work, as_json=as_json)
             return
         run = Run(plan.workers, engine, share, quiet)
         made = build_threads(dumps, out, forum=name, settings=settings, force=force, run=run)
@@ -115,49 +122,3 @@ for _name, _help in VERBS.items():
 @forum_app.callback()
 def _forum() -> None:
     pass
-
-
-def parse_bytes(text: str) -> int:
-    """`2GB`, `1.5 GB`, `800MB` or `2000000000` -> bytes, in powers of 1000."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMGT]?)i?B?", text.strip(), re.IGNORECASE)
-    if not match:
-        raise ConfigError(f"--memory {text!r}: write it as 2GB or 800MB")
-    return int(float(match[1]) * 1000 ** " kmgt".index(match[2].lower() or " "))
-
-
-def _announce(
-    dumps: list[Path], out: Path, settings: dict[str, Any], plan: Any, *, as_json: bool
-) -> None:
-    expected = {
-        "text_bytes": plan.text_bytes,
-        "shards": plan.num_shards,
-        "workers": plan.workers,
-        "seconds": round(plan.seconds, 1),
-        "disk_bytes": plan.disk_bytes,
-        "memory_bytes": plan.memory_bytes,
-    }
-    if as_json:
-        read = [str(path) for path in dumps]
-        print_json(
-            {
-                "dry_run": True,
-                "reads": read,
-                "writes": str(out),
-                "settings": settings,
-                "plan": expected,
-            }
-        )
-        return
-    for path in dumps:
-        print(f"would read   {path} ({show_bytes(size_bytes(path))})")
-    print(f"would write  {out}")
-    for name, value in settings.items():
-        print(f"with         {name} = {value}")
-    minutes = plan.seconds / 60
-    time = f"{plan.seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min"
-    print(
-        f"expect       {time} with {plan.workers} workers: {show_bytes(plan.text_bytes)} of text, "
-        f"{plan.num_shards} shards"
-    )
-    disk, memory = show_bytes(plan.disk_bytes), show_bytes(plan.memory_bytes)
-    print(f"             {disk} of disk, {memory} of memory")

@@ -6,7 +6,7 @@ worldpm pairs threads-a threads-b -o data --against benchmarks --workers 8
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,15 +17,14 @@ from worldpm.cli.common import (
     OutFolder,
     QuietFlag,
     SetOption,
+    announce_work,
     check_inputs,
     check_output,
-    print_json,
-    show_bytes,
-    size_bytes,
 )
 from worldpm.cli.filtering import FilterOption, load_filter
-from worldpm.cli.forums import ShardOption, WorkEngineOption, WorkersOption, parse_bytes
+from worldpm.cli.forums import ShardOption, WorkEngineOption, WorkersOption
 from worldpm.cli.show import report_made
+from worldpm.model.memory import parse_bytes
 from worldpm.records import Comparison
 
 
@@ -94,7 +93,18 @@ def pairs(
     workers = workers or len(os.sched_getaffinity(0))
     if dry_run:
         plan = plan_pairs(threads, against, settings, workers=workers, memory_bytes=memory_bytes)
-        _announce(inputs, out, settings.model_dump(mode="json"), plan, as_json=as_json)
+        expected = {
+            "threads": plan.num_threads,
+            "shards": plan.num_groups,
+            "near_duplicate_tasks": plan.num_ranges,
+            "workers": plan.workers,
+            "seconds": round(plan.seconds, 1),
+            "disk_bytes": plan.disk_bytes,
+            "memory_bytes": plan.memory_bytes,
+        }
+        work = f"{plan.num_threads:,} threads, {plan.num_groups} shards"
+        values = settings.model_dump(mode="json")
+        announce_work(inputs, out, values, expected, work, as_json=as_json)
         return
     from worldpm.pairs.build import Benchmarks, Run, build_pairs
 
@@ -137,42 +147,3 @@ def read_benchmarks(folder: Path) -> Iterator[tuple[str, Comparison]]:
     for name, each in suite_folders(folder).items():
         for comparison in read_suite(name, each):
             yield name, comparison
-
-
-def _announce(
-    inputs: list[Path], out: Path, settings: dict[str, Any], plan: Any, *, as_json: bool
-) -> None:
-    expected = {
-        "threads": plan.num_threads,
-        "shards": plan.num_groups,
-        "near_duplicate_tasks": plan.num_ranges,
-        "workers": plan.workers,
-        "seconds": round(plan.seconds, 1),
-        "disk_bytes": plan.disk_bytes,
-        "memory_bytes": plan.memory_bytes,
-    }
-    if as_json:
-        reads = [str(path) for path in inputs]
-        print_json(
-            {
-                "dry_run": True,
-                "reads": reads,
-                "writes": str(out),
-                "settings": settings,
-                "plan": expected,
-            }
-        )
-        return
-    for path in inputs:
-        print(f"would read   {path} ({show_bytes(size_bytes(path))})")
-    print(f"would write  {out}")
-    for name, value in settings.items():
-        print(f"with         {name} = {value}")
-    minutes = plan.seconds / 60
-    time = f"{plan.seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min"
-    print(
-        f"expect       {time} with {plan.workers} workers: {plan.num_threads:,} threads, "
-        f"{plan.num_groups} shards"
-    )
-    disk, memory = show_bytes(plan.disk_bytes), show_bytes(plan.memory_bytes)
-    print(f"             {disk} of disk, {memory} of memory")
