@@ -88,7 +88,7 @@ def test_a_share_says_that_it_is_to_be_gone_on_with(worldpm, threads, tmp_path):
     ("flags", "said"),
     [
         (("--shard", "3/2"), "1/4"),
-        (("--memory", "much"), "2GB"),
+        (("--memory", "much"), "8GB"),
         (("--set", "dedup.drop=all"), "dedup.drop"),
         (("--set", "dedup.threshold=0.2"), "dedup.threshold"),
     ],
