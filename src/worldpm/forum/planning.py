@@ -2,8 +2,9 @@
 
     plan_threads("stackexchange", [Path("ai.stackexchange.com.7z")], ForumSettings(), workers=2)
 
-The rates are those of `make bench-forum` on one core of a server processor of 2023; take them for a
-factor of two. Memory is what a worker needs at most, times the workers.
+Stack Exchange's rate is that of `make bench-forum` on one core of a server processor of 2023, to a
+factor of two; those of the other forums are guesses that no benchmark stands behind. Memory
+is what a worker needs at most, times the workers.
 """
 
 import math
