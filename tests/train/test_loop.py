@@ -259,14 +259,14 @@ def test_looks_at_the_sample(base, sets, tmp_path):
 
 def broken_at(monkeypatch, bad_steps):
     """Make the scores of the numbered steps NaN, counted from 1 by calls."""
-    real, calls = loop._step, []
+    real, calls = loop.take_step, []
 
     def step(scorer, *arguments):
         calls.append(1)
         factor = float("nan") if len(calls) in bad_steps else 1.0
         return real(lambda *batch: scorer(*batch) * factor, *arguments)
 
-    monkeypatch.setattr(loop, "_step", step)
+    monkeypatch.setattr(loop, "take_step", step)
 
 
 def test_a_step_that_is_not_finite_is_skipped(base, sets, tmp_path, monkeypatch):

@@ -61,7 +61,7 @@ def scores(model, folder, texts=("the good cat", "old towns")):
 
 def kill_in_step(monkeypatch, number, signal_number):
     """Send this process a signal while step `number` is under way."""
-    real, calls = loop._step, []
+    real, calls = loop.take_step, []
 
     def step(*arguments):
         calls.append(1)
@@ -69,7 +69,7 @@ def kill_in_step(monkeypatch, number, signal_number):
             signal.raise_signal(signal_number)
         return real(*arguments)
 
-    monkeypatch.setattr(loop, "_step", step)
+    monkeypatch.setattr(loop, "take_step", step)
 
 
 def test_what_a_run_leaves(whole, base):
@@ -166,14 +166,14 @@ def bits(run):
 
 def test_second_interrupt_acts_at_once(base, data, tmp_path, monkeypatch):
     """Whoever presses Ctrl-C twice is not made to wait for the step."""
-    real = loop._step
+    real = loop.take_step
 
     def step(*arguments):
         for _ in range(2):  # not twice in a row: the interpreter may take both for one
             signal.raise_signal(signal.SIGINT)
         return real(*arguments)
 
-    monkeypatch.setattr(loop, "_step", step)
+    monkeypatch.setattr(loop, "take_step", step)
     with pytest.raises(KeyboardInterrupt):
         go(base, data, tmp_path / "run")
 
