@@ -11,8 +11,10 @@ from worldpm.errors import InterruptedRunError, WorldPMError
 from worldpm.tokens.encode import Encoder
 from worldpm.train import loop
 from worldpm.train.examples import load_examples
-from worldpm.train.loop import FrozenCache, TreeScorer, fit, micro_batches, sample, validate
+from worldpm.train.loop import fit
 from worldpm.train.run import base_model
+from worldpm.train.step import FrozenCache, TreeScorer, micro_batches
+from worldpm.train.validation import sample, validate
 
 WHOLE = ["data.epochs=4"]
 
