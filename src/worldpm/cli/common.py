@@ -58,7 +58,7 @@ SetOption = Annotated[
 ]
 
 # Files that only worldpm writes into a folder of its own: --force may replace such a folder.
-OWN_MARKS = ("manifest.json", "run.json")
+OWN_MARKS = ("manifest.json", "run.json", "worldpm.json", "fresh.json")
 
 
 def print_json(value: Mapping[str, Any]) -> None:

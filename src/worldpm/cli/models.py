@@ -1,4 +1,4 @@
-"""`model fetch`, `inspect`, `doctor`: get the embedded default; what a checkpoint is, and has.
+"""`model fetch`, `create`, `inspect`, `doctor`: get or make a checkpoint; what one is, and has.
 
 `inspect` reads headers only; `doctor` reads every weight and scores in nine layouts. Exit code 3
 means that the doctor found a fault.
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worldpm.cli.checkpoints import create
 from worldpm.cli.common import (
     DryRunFlag,
     DtypeOption,
@@ -32,7 +33,8 @@ ModelArgument = Annotated[
         help="A checkpoint folder or Hugging Face id; without it, the embedded default."
     ),
 ]
-model_app = typer.Typer(help="The embedded default; what a checkpoint is.", no_args_is_help=True)
+model_app = typer.Typer(help="Get, make and look into checkpoints.", no_args_is_help=True)
+model_app.command("create")(create)
 
 
 @model_app.command("fetch")
