@@ -38,7 +38,7 @@ $(VENV)/.stamp-model: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --upgrade pip
 	$(PIP) install --quiet $(TORCH)
-	$(PIP) install --quiet --editable '.[model,plots]'
+	$(PIP) install --quiet --editable '.[model,plots,serve]'
 	@touch $@
 
 # The native kernels are optional: without a C++ compiler, or where they do not build, torch computes.

@@ -5,7 +5,7 @@ import gzip
 import orjson
 import pytest
 
-from worldpm.cli.comparing import beats
+from worldpm.report.ranking import beats
 from worldpm.rows import read_comparisons
 from worldpm.score import load
 

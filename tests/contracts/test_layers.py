@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "evals": BASE,
     "scaling": BASE,
     "report": BASE,
-    "serve": BASE,
+    "serve": BASE | {"report"},
     "tokens": BASE,
     "model": BASE | {"tokens"},
     "train": BASE | {"tokens", "model"},
@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "score": BASE | {"tokens", "model", "results"},
 }
 TOP = {"cli", "__main__"}  # may import anything; nobody imports them
-LIGHT = BASE | {"forum", "pairs", "evals", "scaling", "report", "tokens"}
+LIGHT = BASE | {"forum", "pairs", "evals", "scaling", "report", "serve", "tokens"}
 HEAVY = {"torch", "transformers", "safetensors", "peft", "accelerate", "gguf", "jaxtyping"}
 
 

@@ -1,6 +1,5 @@
 """`compare`: rank replies to one prompt, with the probability that each beats each."""
 
-import math
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -56,13 +55,8 @@ def compare(
         _print_parting(traces, [each.value for each in scores])
 
 
-def beats(first: float, second: float) -> float:
-    """P(first beats second) of two scores in log-odds units: the logistic sigmoid of a - b."""
-    return 0.5 * (1.0 + math.tanh((first - second) / 2.0))
-
-
 def _ranking(replies: Sequence[str], scores: Sequence[Score]) -> dict[str, Any]:
-    from worldpm.report.ranking import best_probabilities, ranked
+    from worldpm.report.ranking import beats, best_probabilities, ranked
 
     values = [each.value for each in scores]
     chances = best_probabilities(values)
@@ -86,7 +80,7 @@ def _print_ranking(asked: Comparison, scores: Sequence[Score]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from worldpm.report.ranking import preview, ranked
+    from worldpm.report.ranking import beats, preview, ranked
     from worldpm.report.tables import ranking_table
 
     order = ranked([each.value for each in scores])

@@ -34,6 +34,11 @@ def best_probabilities(values: Sequence[float]) -> list[float]:
     return [part / sum(parts) for part in parts]
 
 
+def beats(first: float, second: float) -> float:
+    """P(first beats second) of two scores in log-odds units: the logistic sigmoid of a - b."""
+    return 0.5 * (1.0 + math.tanh((first - second) / 2.0))
+
+
 def ranked(values: Sequence[float]) -> list[int]:
     """The replies' indices, best first; equal scores keep their order."""
     return sorted(range(len(values)), key=lambda reply: -values[reply])

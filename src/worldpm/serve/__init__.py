@@ -1,0 +1,1 @@
+"""SCORER -> THE WORLD: the HTTP server, its batching, and the dialects that trainers speak."""

@@ -1,0 +1,41 @@
+"""Every limit of the server, with its default; `/info` lists them all.
+
+settings = ServeSettings(max_items=64, keys=("secret",))
+"""
+
+from typing import Any
+
+from pydantic import Field
+
+from worldpm.config import Settings
+
+
+def _key(description: str, default: Any, **bounds: Any) -> Any:
+    return Field(default=default, description=description, **bounds)
+
+
+class ServeSettings(Settings):
+    """What a server takes, and for how long; sizes and times are of one request where not said."""
+
+    max_body_bytes: int = _key("bytes of a body", 2_000_000, ge=1)
+    max_header_bytes: int = _key("bytes of all headers together", 32_768, ge=1024)
+    max_depth: int = _key("levels of a body's JSON", 32, ge=2)
+    max_items: int = _key("conversations to score", 512, ge=1)
+    max_chars: int = _key("characters of one conversation", 65_536, ge=1)
+    max_tokens: int | None = _key("tokens of one conversation; the model's own if not given", None)
+    max_queue_tokens: int = _key("tokens that may wait, of all requests", 400_000, ge=1)
+    batch_tokens: int = _key("tokens that are computed together", 4096, ge=1)
+    gather_seconds: float = _key("longest wait for replies to share a batch with", 0.004, ge=0)
+    body_seconds: float = _key("time that a body may take to arrive", 20.0, gt=0)
+    header_seconds: float = _key("time that headers may take to arrive", 15.0, ge=1)
+    request_seconds: float = _key("longest deadline of a request, and the default", 60.0, gt=0)
+    drain_seconds: float = _key("time that accepted requests have after SIGTERM", 30.0, gt=0)
+    hosts: tuple[str, ...] = _key(
+        "names in Host that are answered, beside the loopback's; * answers all", ()
+    )
+    origins: tuple[str, ...] = _key("origins of pages that may call, beside the server's own", ())
+    keys: tuple[str, ...] = _key("keys, any of which opens the server", (), repr=False)
+
+    def limits(self) -> dict[str, Any]:
+        """All that is not a secret, as `/info` shows it."""
+        return self.model_dump(exclude={"keys"})
