@@ -110,6 +110,29 @@ class RunSettings(Settings):
     frozen_cache_gigabytes: float = _key("memory for outputs of frozen layers", 4.0, ge=0)
 
 
+class ParallelSettings(Settings):
+    """How several processes share a run (torchrun says how many), and what `--dry-run` plans for.
+
+    Nothing here decides the numbers beyond rounding: a run may go on with another layout.
+    """
+
+    layout: Literal["replicate", "shard", "hybrid"] = _key(
+        "replicate: every process holds the whole model; shard: a part of it (FSDP2); hybrid: "
+        "`shard_processes` hold a copy together, and copies are replicated",
+        "replicate",
+    )
+    shard_processes: int | None = _key(
+        "processes that hold a copy together, hybrid only; a node's if not given", None, ge=1
+    )
+    nodes: int | None = _key("nodes to plan for; the fewest that fit if not given", None, ge=1)
+    gpus_per_node: int = _key("GPUs of a node to plan for", 8, ge=1)
+    gpu_gigabytes: float = _key("memory of such a GPU", 80.0, gt=0)
+    gpu_teraflops: float = _key(
+        "its peak of dense bfloat16 products; 989 is an H100's", 989.0, gt=0
+    )
+    utilisation: float = _key("share of the peak that a plan's time assumes", 0.4, gt=0, le=1)
+
+
 class Recipe(Settings):
     """A whole training run."""
 
@@ -120,3 +143,4 @@ class Recipe(Settings):
     loss: LossSettings = LossSettings()
     optim: OptimSettings = OptimSettings()
     run: RunSettings = RunSettings()
+    parallel: ParallelSettings = ParallelSettings()

@@ -22,7 +22,10 @@ from worldpm.tokens.pack import pack
 from worldpm.train.examples import Example, join_edges
 from worldpm.train.loss import edge_accuracy
 from worldpm.train.objective import objective
+from worldpm.train.parallel import ALONE, Ranks, norm_value, share, sum_gradients
 from worldpm.train.recipe import Recipe
+
+CPU = torch.device("cpu")
 
 
 @dataclass
@@ -48,17 +51,29 @@ class FrozenCache:
 class TreeScorer:
     """Scores examples with the layers above `frozen_layers` open to gradients."""
 
-    def __init__(self, model: PreferenceModel, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        model: PreferenceModel,
+        recipe: Recipe,
+        device: torch.device = CPU,
+        *,
+        sharded: bool = False,
+    ) -> None:
         self.model = model
+        self.device = device
+        self.sharded = sharded  # whose passes are meetings of all processes: nothing is kept
         self.frozen = recipe.model.frozen_layers
         self.cache = FrozenCache(int(recipe.run.frozen_cache_gigabytes * 1e9))
         weights_are_masters = recipe.lora.rank == 0 and recipe.model.dtype == "bfloat16"
         self.autocast = weights_are_masters
 
     def __call__(self, examples: Sequence[Example], keys: Sequence[int]) -> Tensor:
-        """Scores (replies of all examples,) in float32, in the order of `examples`."""
+        """Scores (replies of all examples,) in float32 on the processor, in the order given."""
         decoder = self.model.model
-        batch = collate([example.tree for example in examples])
+        batch = collate([example.tree for example in examples]).to(self.device)
+        if self.sharded:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+                return self.model(batch).cpu()  # type: ignore[no-any-return]
         if self.frozen == 0:  # the embeddings may be trained: nothing to keep
             residual = decoder.embed(batch)
         else:
@@ -68,15 +83,15 @@ class TreeScorer:
                     for key, example in zip(keys, examples, strict=True)
                 ]
             )
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             residual = decoder.run_layers(residual, batch, self.frozen, len(decoder.layers))
-        return self.model.apply_head(decoder.at_leaves(residual, batch))
+        return self.model.apply_head(decoder.at_leaves(residual, batch)).cpu()
 
     def _frozen_layers(self, example: Example) -> Tensor:
         with torch.no_grad():
-            batch = collate([example.tree])
+            batch = collate([example.tree]).to(self.device)
             embedded = self.model.model.embed(batch)
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
                 return self.model.model.run_layers(embedded, batch, 0, self.frozen)
 
 
@@ -84,6 +99,21 @@ def micro_batches(examples: Sequence[Example], keys: Sequence[int], budget: int)
     """Split the keys of one step into groups under a token budget, each key exactly once."""
     groups = pack([examples[key].tree for key in keys], budget)
     return [[keys[i] for i in group] for group in groups]
+
+
+def own_batches(
+    examples: Sequence[Example], keys: Sequence[int], budget: int, ranks: Ranks
+) -> list[list[int]]:
+    """The micro-batches of `keys` that are this process's.
+
+    With sharded weights all processes get the same number, the last ones of some without a key.
+    """
+    sizes = [examples[key].tree.tokens.size for key in keys]
+    groups = [
+        micro_batches(examples, [keys[i] for i in own], budget) for own in share(sizes, ranks.world)
+    ]
+    own = groups[ranks.rank]
+    return own + [[]] * (max(map(len, groups)) - len(own)) if ranks.sharded else own
 
 
 def take_step(
@@ -94,12 +124,20 @@ def take_step(
     trained: dict[str, nn.Parameter],
     optimizer: torch.optim.Optimizer,
     recipe: Recipe,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
-    """One optimiser step over the comparisons `keys`; a step that is not finite is skipped."""
+    """One optimiser step over the comparisons `keys`; a step that is not finite is skipped.
+
+    Several processes share the comparisons; the record is that of all of them together.
+    """
     total = sum(examples[key].pairs for key in keys)
     loss_nats = right = 0.0
     tokens = 0
-    for group in micro_batches(examples, keys, budget):
+    for group in own_batches(examples, keys, budget, ranks):
+        if not group:  # a pass for the others' sake, of which nothing counts
+            least = min(keys, key=lambda key: examples[key].tree.tokens.size)
+            (scorer([examples[least]], [least]).sum() * 0.0).backward()  # type: ignore[no-untyped-call]
+            continue
         chosen = [examples[key] for key in group]
         edges = join_edges(chosen)
         scores = scorer(chosen, group)
@@ -108,10 +146,11 @@ def take_step(
         loss_nats += float(loss.detach())
         right += edge_accuracy(scores, edges.winners, edges.losers, edges.weights) / total
         tokens += sum(example.tree.tokens.size for example in chosen)
-    norm = float(nn.utils.clip_grad_norm_(trained.values(), recipe.optim.max_grad_norm))
-    skipped = not (math.isfinite(loss_nats) and math.isfinite(norm))
+    sum_gradients(trained.values(), ranks)
+    sums = ranks.sums({"loss_nats": loss_nats, "accuracy": right, "step_tokens": tokens})
+    norm = norm_value(nn.utils.clip_grad_norm_(trained.values(), recipe.optim.max_grad_norm))
+    skipped = not (math.isfinite(sums["loss_nats"]) and math.isfinite(norm))
     if not skipped:
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return {"loss_nats": loss_nats, "accuracy": right, "grad_norm": norm, "step_pairs": total,
-            "step_tokens": tokens, "skipped": skipped}  # fmt: skip
+    return {**sums, "grad_norm": norm, "step_pairs": total, "skipped": skipped}
