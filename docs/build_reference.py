@@ -20,6 +20,7 @@ from worldpm.evals.suites import SUITES
 from worldpm.forum.forums import FORUMS
 from worldpm.pairs.imports import ImportSettings
 from worldpm.pairs.settings import PairSettings
+from worldpm.serve.settings import ServeSettings
 from worldpm.train.recipe import Recipe
 
 _ANNOTATED = re.compile(r"(?:typing\.)?Annotated\[(\w+), FieldInfo\(.*?\]\)\]")
@@ -140,10 +141,19 @@ def suites() -> str:
     return "\n".join([*lines, ""])
 
 
+def server() -> str:
+    """Every limit of the server."""
+    head = ["# Settings of the server", "", "What `worldpm serve --config FILE.toml` and `--set "
+            "KEY=VALUE` change; `/info` lists them.", ""]  # fmt: skip
+    rows = ["| key | default | type, and what it limits |", "|---|---|---|", *_keys(ServeSettings)]
+    return "\n".join([*head, *rows, ""])
+
+
 PAGES = {
     "command-line.md": command_line,
     "data.md": data_settings,
     "recipe.md": recipe,
+    "serve.md": server,
     "suites.md": suites,
 }
 

@@ -27,19 +27,22 @@ from worldpm.cli import (
     models,
     pairing,
     scoring,
+    serving,
     show,
     training,
 )
 from worldpm.errors import WorldPMError
 
 FLOW = (
-    "forum", "pairs", "import", "export", "train", "score", "compare", "eval", "model", "show",
+    "forum", "pairs", "import", "export", "train", "score", "compare", "eval", "serve", "model",
+    "show",
 )  # fmt: skip
 # What a light install lacks; asked for by a verb that runs a model.
 MODEL_EXTRA = {
     "accelerate", "gguf", "huggingface_hub", "jaxtyping", "jinja2", "safetensors", "tokenizers",
     "torch", "transformers",
 }  # fmt: skip
+SERVE_EXTRA = {"fastapi", "granian", "prometheus_client", "starlette"}
 # What a user's paths and disk can cause.
 USER_ERRNOS = {
     errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOTDIR,
@@ -68,9 +71,10 @@ class _Verbs(TyperGroup):
                 raise
             raise _ended(f"{error.filename or 'output'}: {error.strerror}", 1) from None
         except ModuleNotFoundError as error:
-            if error.name not in MODEL_EXTRA:
+            if error.name not in MODEL_EXTRA | SERVE_EXTRA:
                 raise
-            text = f'{error.name} is not installed; install it with pip install "worldpm[model]"'
+            extra = "serve,model" if error.name in SERVE_EXTRA else "model"
+            text = f'{error.name} is not installed; install it with pip install "worldpm[{extra}]"'
             raise _ended(text, 1) from None
         return result
 
@@ -126,6 +130,7 @@ app.command("train")(training.train)
 app.command("score")(scoring.score)
 app.command("compare")(comparing.compare)
 app.command("eval")(evaluating.evaluate)
+app.command("serve")(serving.serve)
 app.add_typer(models.model_app, name="model")
 app.command("show")(show.show)
 

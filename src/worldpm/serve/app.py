@@ -19,6 +19,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 import worldpm
+from worldpm.errors import WorldPMError
 from worldpm.records import Comparison, ScoreFn
 from worldpm.serve.batching import Batcher, Scores
 from worldpm.serve.errors import Refused
@@ -114,7 +115,10 @@ class Server:
                                   where=comparison.id)  # fmt: skip
 
     def _measure(self, model: ServedModel, comparison: Comparison, truncate: bool) -> Measured:
-        measured = model.measure(comparison)
+        try:
+            measured = model.measure(comparison)
+        except WorldPMError as error:
+            raise Refused(422, "invalid_request", str(error), where=comparison.id) from None
         longest = max(n + cut for n, cut in zip(measured.num_tokens, measured.cut_tokens,
                                                 strict=True))  # fmt: skip
         if any(measured.cut_tokens) and not truncate:

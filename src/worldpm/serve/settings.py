@@ -23,11 +23,14 @@ class ServeSettings(Settings):
     max_items: int = _key("conversations to score", 512, ge=1)
     max_chars: int = _key("characters of one conversation", 65_536, ge=1)
     max_tokens: int | None = _key("tokens of one conversation; the model's own if not given", None)
+    max_requests: int = _key("requests under way at once; more wait unread", 1024, ge=1)
     max_queue_tokens: int = _key("tokens that may wait, of all requests", 400_000, ge=1)
     batch_tokens: int = _key("tokens that are computed together", 4096, ge=1)
     gather_seconds: float = _key("longest wait for replies to share a batch with", 0.004, ge=0)
     body_seconds: float = _key("time that a body may take to arrive", 20.0, gt=0)
-    header_seconds: float = _key("time that headers may take to arrive", 15.0, ge=1)
+    header_seconds: float = _key(
+        "time that headers may take to arrive, and that a connection may idle", 30.0, ge=1
+    )
     request_seconds: float = _key("longest deadline of a request, and the default", 60.0, gt=0)
     drain_seconds: float = _key("time that accepted requests have after SIGTERM", 30.0, gt=0)
     hosts: tuple[str, ...] = _key(

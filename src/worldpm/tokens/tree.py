@@ -111,7 +111,7 @@ def split_sequences(sequences: Sequence[Sequence[int]], budget: int) -> list[lis
     for i, sequence in enumerate(sequences):
         if groups:
             first = sequences[groups[-1][0]]
-            added = len(sequence) - _common_prefix(first, sequence)
+            added = len(sequence) - common_prefix(first, sequence)
             if total + added <= budget:
                 groups[-1].append(i)
                 total += added
@@ -121,7 +121,8 @@ def split_sequences(sequences: Sequence[Sequence[int]], budget: int) -> list[lis
     return groups
 
 
-def _common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
+def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens two sequences share from their beginning."""
     shorter = min(len(first), len(second))
     differs = np.asarray(first[:shorter]) != np.asarray(second[:shorter])
     return int(differs.argmax()) if differs.any() else shorter

@@ -1,0 +1,175 @@
+"""`serve`: checkpoints -> an HTTP server that trainers, engines and people can ask."""
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worldpm.cli.common import (
+    DtypeOption,
+    EngineOption,
+    JsonFlag,
+    QuietFlag,
+    SetOption,
+    ThreadsOption,
+    print_json,
+    say,
+)
+from worldpm.errors import ConfigError, DataError, WorldPMError
+
+if TYPE_CHECKING:
+    from worldpm.records import Comparison
+    from worldpm.score import Scorer
+    from worldpm.serve.models import Measured, ServedModel
+    from worldpm.serve.settings import ServeSettings
+
+KEY_VARIABLE = "WORLDPM_API_KEY"
+
+
+def serve(
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A checkpoint folder or Hugging Face id; repeat it to serve several, the first by"
+            " default. Without it, the embedded default.",
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="The address to listen at; other than this machine's needs a key.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen at.")] = 8000,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that serve, each with the model of its own.")
+    ] = 1,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            help=f"A file of keys, one a line, any of which opens the server; or {KEY_VARIABLE}."
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A TOML file of settings; docs/guides/serving.md has them.")
+    ] = None,
+    overrides: SetOption = None,
+    dtype: DtypeOption = "auto",
+    engine: EngineOption = "auto",
+    threads: ThreadsOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say with which limits it would serve; serve nothing.")
+    ] = False,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Serve scores over HTTP until SIGTERM or Ctrl-C, which let accepted requests finish."""
+    from worldpm.config import load_settings
+    from worldpm.serve.run import is_loopback, run
+    from worldpm.serve.settings import ServeSettings
+
+    settings = load_settings(ServeSettings, config, overrides or [])
+    settings = settings.model_copy(update={"keys": (*settings.keys, *_keys(key_file))})
+    if not is_loopback(host) and not settings.keys:
+        raise typer.BadParameter(
+            f"{host} can be reached from other machines: set a key first ({KEY_VARIABLE} or "
+            "--key-file), or listen at 127.0.0.1",
+            param_hint="--host",
+        )
+    if dry_run:
+        plan = {"host": host, "port": port, "workers": workers, "key": bool(settings.keys)}
+        limits = settings.limits()
+        if as_json:
+            print_json({"dry_run": True, **plan, "limits": limits})
+        for name, value in () if as_json else (*plan.items(), *limits.items()):
+            print(f"{name} = {value}")
+        return
+    share = threads or max(1, len(os.sched_getaffinity(0)) // workers)
+    make = partial(
+        make_app, tuple(models or [None]), settings, dtype=dtype, engine=engine, threads=share
+    )
+    say(f"http://{host}:{port} answers once its model is loaded", quiet=quiet)
+    run(make, settings, host, port, workers=workers, quiet=quiet)
+
+
+def make_app(
+    models: Sequence[str | None], settings: "ServeSettings", *, dtype: str, engine: str,
+    threads: int | None,
+) -> Any:  # fmt: skip
+    """The app of these checkpoints; called in every worker."""
+    from worldpm.serve.app import create_app
+
+    loaded = [load_served(model, dtype=dtype, engine=engine, threads=threads) for model in models]
+    names = [each.name for each in loaded]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"two models are called the same: {', '.join(names)}; rename a folder")
+    return create_app({each.name: each for each in loaded}, settings)
+
+
+def load_served(
+    model: str | None, *, dtype: str = "auto", engine: str = "auto", threads: int | None = None
+) -> "ServedModel":
+    """A checkpoint as the server takes it; errors as of `worldpm.load`."""
+    from worldpm.model.contract import facts_of, read_contract
+    from worldpm.model.hub import locate
+    from worldpm.score import load
+
+    found = locate(model)
+    scorer = load(model, dtype=dtype, engine=engine, threads=threads, truncate=True)
+    facts = facts_of(found.folder, scorer.encoder)
+    contract = read_contract(found.folder)
+    info = {
+        "revision": found.commit,
+        "weights_sha256": contract and contract.weights_sha256,
+        "template_sha256": facts.template_sha256,
+        "scored_token": facts.scored_token.text,
+        "head": facts.head,
+        "stored_dtype": facts.dtype,
+        "max_tokens": scorer.max_tokens,
+        "engine": scorer.describe(),
+        "contract": None if contract is None else contract.format,
+    }
+    return served(scorer, info)
+
+
+def served(scorer: "Scorer", info: dict[str, Any] | None = None) -> "ServedModel":
+    """A scorer as the server takes it; it must cut what is too long (`truncate`)."""
+    from worldpm.serve.models import ServedModel
+
+    assert scorer.truncate, "the server itself refuses what is too long where nobody asked to cut"
+    return ServedModel(scorer.name, scorer.score, partial(measure, scorer), info or {})
+
+
+def measure(scorer: "Scorer", comparison: "Comparison") -> "Measured":
+    """Token counts of a comparison; DataError for what the template or tokenizer refuses."""
+    from worldpm.records import Message
+    from worldpm.serve.models import Measured
+    from worldpm.tokens.tree import common_prefix
+
+    bare = (*comparison.prompt, Message("assistant", ""))
+    try:
+        *sequences, prompt = scorer.encoder.encode_batch([*comparison.conversations(), bare])
+    except WorldPMError as error:
+        raise DataError(str(error)) from None
+    cut = tuple(max(0, len(each) - scorer.max_tokens) for each in sequences)
+    # What is cut at its beginning shares nothing with the others.
+    shared = 0 if any(cut) else min(common_prefix(prompt, each) for each in sequences)
+    kept = tuple(len(each) - n for each, n in zip(sequences, cut, strict=True))
+    return Measured(shared, kept, cut)
+
+
+def _keys(path: Path | None) -> list[str]:
+    lines = [os.environ.get(KEY_VARIABLE, "")]
+    if path is not None:
+        try:
+            lines += path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: cannot be read as a file of keys: {error}") from None
+    keys = [line.strip() for line in lines if line.strip()]
+    if path is not None and len(keys) < 1 + bool(lines[0]):
+        raise DataError(f"{path}: holds no key; write one a line")
+    if any(not key.isascii() or not key.isprintable() or " " in key for key in keys):
+        raise DataError("a key must be printable ASCII without spaces")
+    return keys
