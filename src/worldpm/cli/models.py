@@ -1,4 +1,4 @@
-"""`model fetch`, `create`, `inspect`, `doctor`: get or make a checkpoint; what one is, and has.
+"""`model fetch`, `create`, `inspect`, `doctor`, `export`: get, make, look into, hand on.
 
 `inspect` reads headers only; `doctor` reads every weight and scores in nine layouts. Exit code 3
 means that the doctor found a fault.
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worldpm.cli.checkpoints import create
+from worldpm.cli.checkpoints import create, export
 from worldpm.cli.common import (
     DryRunFlag,
     DtypeOption,
@@ -35,6 +35,7 @@ ModelArgument = Annotated[
 ]
 model_app = typer.Typer(help="Get, make and look into checkpoints.", no_args_is_help=True)
 model_app.command("create")(create)
+model_app.command("export")(export)
 
 
 @model_app.command("fetch")

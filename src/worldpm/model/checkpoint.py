@@ -29,6 +29,7 @@ TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
 )  # fmt: skip
 CONTRACT = "worldpm.json"
+SHARD_BYTES = 5_000_000_000  # of one file, as transformers shards
 IGNORED = ("lm_head.",)  # a causal model's output layer: the released files still hold it
 HEADS = {
     ("score.weight",): "linear",
@@ -186,6 +187,40 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
         raise WorldPMError(f"{path}: could not be written: {error}") from error
 
 
+def save_weights(
+    tensors: Mapping[str, Tensor], folder: Path, shard_bytes: int = SHARD_BYTES
+) -> None:
+    """Write model.safetensors, or shards of at most `shard_bytes` with the index over them.
+
+    A tensor larger than that is a shard of its own. Files of earlier weights in `folder` go.
+    """
+    shards: list[dict[str, Tensor]] = []
+    held = shard_bytes
+    for name, tensor in tensors.items():
+        if held + tensor.nbytes > shard_bytes:
+            shards.append({})
+            held = 0
+        shards[-1][name] = tensor
+        held += tensor.nbytes
+    index = folder / "model.safetensors.index.json"
+    files = {"model.safetensors": shards[0]}
+    if len(shards) > 1:
+        numbered = enumerate(shards, 1)
+        files = {f"model-{n:05d}-of-{len(shards):05d}.safetensors": part for n, part in numbered}
+    for file, part in files.items():
+        save_tensors(part, folder / file)
+    if len(shards) > 1:
+        total = sum(tensor.nbytes for tensor in tensors.values())
+        weight_map = {name: file for file, part in files.items() for name in part}
+        written = {"metadata": {"total_size": total}, "weight_map": weight_map}
+        write_atomic(index, orjson.dumps(written, option=orjson.OPT_INDENT_2))
+    else:
+        index.unlink(missing_ok=True)
+    for old in folder.glob("model*.safetensors"):
+        if old.name not in files:
+            old.unlink()
+
+
 def architecture_of(model: PreferenceModel) -> str:
     """The class name that a checkpoint of `model` states; CheckpointError if there is none."""
     key = (model.model.config.model_type, isinstance(model.score, nn.Sequential))
@@ -202,7 +237,7 @@ def write_model(
     dtype: torch.dtype,
     training_data: Sequence[str] | None = None,
 ) -> None:
-    """Write `model` as a Hugging Face folder (one safetensors file) with tokenizer and contract.
+    """Write `model` as a Hugging Face folder with tokenizer and contract.
 
     `training_data` are digests of the manifests of what it was trained on, None if unknown.
 
@@ -222,7 +257,7 @@ def write_model(
                 shutil.copyfile(tokenizer_from / name, folder / name)
     except OSError as error:
         raise WorldPMError(f"{folder}: could not be written: {error}") from error
-    save_tensors(tensors, folder / "model.safetensors")
+    save_weights(tensors, folder)
     pad_token = _choose_pad_token(folder)
     if (folder / "tokenizer.json").is_file():
         from worldpm.model.contract import write_contract  # which stands on this module

@@ -12,6 +12,7 @@ from typing import Any
 
 from worldpm.records import Comparison
 from worldpm.report.corpus import Corpus, biases, quantiles
+from worldpm.report.markdown import code, escaped, link, table
 
 # What the hub calls a licence; another one is `other` with its own name.
 _HUB_LICENSES = {
@@ -144,17 +145,15 @@ def card_of(
     licenses = _licenses(manifest, corpus)
     parts = [
         _header(name, sum(counts.values()), licenses, files, types),
-        f"# {_escaped(name)}",
+        f"# {escaped(name)}",
         "Preference comparisons: a prompt, its replies, and which reply is known to beat which. "
         f"{sum(counts.values()):,} comparisons, made by `worldpm` "
         f"{manifest.get('versions', {}).get('worldpm', '')}".rstrip()
         + ".",
         "## Rows",
-        _table(("column", "form", "what"), row),
+        table(("column", "form", "what"), row),
         "## Counts",
-        _table(
-            ("split", "comparisons"), [(split, f"{n:,}") for split, n in sorted(counts.items())]
-        ),
+        table(("split", "comparisons"), [(split, f"{n:,}") for split, n in sorted(counts.items())]),
         _sources(manifest, corpus),
         "## Licence and attribution",
         _attribution(manifest, licenses, links),
@@ -207,10 +206,10 @@ def _sources(manifest: Mapping[str, Any], corpus: Corpus) -> str:
     }
     splits = sorted({split for counts in by_source.values() for split in counts})
     rows = [
-        (_escaped(source), *(f"{counts.get(split, 0):,}" for split in splits))
+        (escaped(source), *(f"{counts.get(split, 0):,}" for split in splits))
         for source, counts in sorted(by_source.items())
     ]
-    return _table(("source", *splits), rows)
+    return table(("source", *splits), rows)
 
 
 def _attribution(
@@ -221,7 +220,7 @@ def _attribution(
     if published.get("url"):
         lines.append(f"Made from the published set `{published['set']}`: {published['url']}.")
     if licenses:
-        lines.append(f"The rows are under {', '.join(map(_escaped, licenses))}.")
+        lines.append(f"The rows are under {', '.join(map(escaped, licenses))}.")
     else:
         lines.append("No licence is stated by the sources: ask before you pass the rows on.")
     if links:
@@ -230,21 +229,21 @@ def _attribution(
             "and keeps the licence. In our own rows `meta` holds `url`, `author` and `license` of "
             "the question and `posts` those of each reply; rows for TRL hold the `url` of the "
             "question. Some of the questions:",
-            "\n".join(f"- <{_link(url)}> by {_escaped(author)}" for url, author in links),
+            "\n".join(f"- <{link(url)}> by {escaped(author)}" for url, author in links),
         ]
     return "\n\n".join(lines)
 
 
 def _making(manifest: Mapping[str, Any]) -> str:
-    rows = [(_code(key), _code(str(value))) for key, value in _flat(manifest)]
+    rows = [(code(key), code(str(value))) for key, value in _flat(manifest)]
     inputs = [
-        (_escaped(str(each.get("path"))), f"{each.get('bytes', 0):,}", str(each.get("sha256"))[:16])
+        (escaped(str(each.get("path"))), f"{each.get('bytes', 0):,}", str(each.get("sha256"))[:16])
         for each in manifest.get("inputs", [])[:20]
     ]
     return "\n\n".join(
         [
-            _table(("setting", "value"), rows),
-            _table(("read", "bytes", "SHA-256 begins"), inputs),
+            table(("setting", "value"), rows),
+            table(("read", "bytes", "SHA-256 begins"), inputs),
         ]
     )
 
@@ -264,8 +263,8 @@ def _dropped(manifest: Mapping[str, Any]) -> str:
     dropped = manifest.get("dropped", {})
     if not dropped:
         return "Nothing."
-    rows = [(_code(reason), f"{count:,}") for reason, count in sorted(dropped.items())]
-    return _table(("reason", "count"), rows)
+    rows = [(code(reason), f"{count:,}") for reason, count in sorted(dropped.items())]
+    return table(("reason", "count"), rows)
 
 
 _BIASES = {
@@ -291,35 +290,3 @@ def _biases(corpus: Corpus) -> str:
         "claim that it is true, safe or fair."
     )
     return "\n".join(lines)
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    made = [f"| {' | '.join(cells)} |" for cells in rows]
-    if not made:
-        return ""
-    return "\n".join([f"| {' | '.join(header)} |", "|" + "---|" * len(header), *made])
-
-
-def _escaped(text: str) -> str:
-    """Text of others on one line of Markdown, where it starts no markup, table cell or tag."""
-    line = _one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return "".join(f"\\{mark}" if mark in "\\|`[]*_~" else mark for mark in line)
-
-
-def _code(text: str) -> str:
-    """Text of others as code in a table's cell; no tag, also for a reader that knows no code."""
-    line = _one_line(text).replace("<", "&lt;").replace(">", "&gt;")
-    line = line.replace("`", "'").replace("|", "\\|")
-    return f"`{line}`"
-
-
-def _link(url: str) -> str:
-    """An address between angle brackets, which it does not end."""
-    line = _one_line(url)
-    for mark, instead in ((" ", "%20"), ("<", "%3C"), (">", "%3E")):
-        line = line.replace(mark, instead)
-    return line
-
-
-def _one_line(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)
