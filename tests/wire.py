@@ -30,3 +30,14 @@ def client(own_score=score, **settings):
     app = create_app(own_score, ServeSettings(**settings), ROUTES)
     with TestClient(app, base_url="http://localhost") as found:
         yield found
+
+
+def refused(answer, status):
+    """The error of an answer, once it has the one shape."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    body = answer.json()
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"type", "message", "where"}
+    assert body["error"]["message"]
+    return body["error"]

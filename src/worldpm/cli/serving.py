@@ -100,12 +100,13 @@ def make_app(
 ) -> Any:  # fmt: skip
     """The app of these checkpoints; called in every worker."""
     from worldpm.serve.app import create_app
+    from worldpm.serve.dialects import ROUTES
 
     loaded = [load_served(model, dtype=dtype, engine=engine, threads=threads) for model in models]
     names = [each.name for each in loaded]
     if len(set(names)) < len(names):
         raise ConfigError(f"two models are called the same: {', '.join(names)}; rename a folder")
-    return create_app({each.name: each for each in loaded}, settings)
+    return create_app({each.name: each for each in loaded}, settings, ROUTES)
 
 
 def load_served(

@@ -47,13 +47,20 @@ class Server:
         self.scorer = ThreadPoolExecutor(1, "score")
         self.side = ThreadPoolExecutor(SIDE_THREADS, "prepare")
         self.batchers = {
-            name: Batcher(model, settings, self.scorer, self.metrics.on_batch)
+            name: Batcher(
+                model,
+                settings,
+                self.scorer,
+                expected=lambda: self.reading,
+                on_batch=self.metrics.on_batch,
+            )
             for name, model in models.items()
         }
         self.default = next(iter(models))
         self.ready = False
         self.draining = False
-        self.active = 0
+        self.active = 0  # requests from their body to their answer
+        self.reading = 0  # those of them whose body is there and that do not wait yet
         self.metrics.watch(self)
 
     async def warm_up(self) -> None:
@@ -171,9 +178,11 @@ class Server:
         self, routes: Sequence[Route], body: bytes, deadline: float, request: Request
     ) -> Response:
         loop = asyncio.get_running_loop()
-        batcher = next(iter(self.batchers.values()))
-        with batcher.expecting():
+        self.reading += 1
+        try:
             prepared = await loop.run_in_executor(self.side, self.prepare, routes, body)
+        finally:
+            self.reading -= 1
         route, asked, batcher, comparisons, measured = prepared
         request.state.items = sum(len(each.replies) for each in comparisons)
         request.state.tokens = sum(sum(each.num_tokens) for each in measured)

@@ -15,7 +15,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from worldpm.records import Comparison, Conversation, Score
@@ -48,8 +47,8 @@ class Job:
 def take_batch(waiting: Sequence[Job], budget: int) -> list[list[Job]]:
     """The next batch of `waiting`, which stands by urgency: groups of one prompt each.
 
-    A job that shares the prompt of one taken costs its replies alone and goes along if it fits. A
-    job over the budget goes alone.
+    The first is always taken. A job that shares the prompt of one taken costs its replies alone;
+    what does not fit stays, and less urgent ones that do fit go before it.
     """
     same: dict[Conversation, list[Job]] = {}
     for job in waiting:
@@ -61,12 +60,12 @@ def take_batch(waiting: Sequence[Job], budget: int) -> list[list[Job]]:
         if mates is None:  # went along with an earlier one, or was left behind by it
             continue
         if groups and used + first.measured.tree_tokens > budget:
-            break
+            continue
         del same[first.comparison.prompt]
         group = [first]
         used += first.measured.tree_tokens
-        for mate in mates[1:]:
-            if used + mate.measured.reply_tokens <= budget:
+        for mate in mates:
+            if mate is not first and used + mate.measured.reply_tokens <= budget:
                 group.append(mate)
                 used += mate.measured.reply_tokens
         groups.append(group)
@@ -140,7 +139,8 @@ def _not_finite(model: ServedModel) -> Refused:
 class Batcher:
     """The queue of one model and what empties it. Belongs to one event loop.
 
-    `on_batch(jobs, tokens, seconds)` hears of every batch; `num_dropped` counts the jobs that were
+    `expected()` is how many requests are being read, for which a batch waits a moment;
+    `on_batch(jobs, tokens, seconds)` hears of every batch. `num_dropped` counts the jobs that were
     never computed, since their client had left or their time was up.
     """
 
@@ -149,6 +149,8 @@ class Batcher:
         model: ServedModel,
         settings: ServeSettings,
         thread: ThreadPoolExecutor,
+        *,
+        expected: Callable[[], int] = lambda: 0,
         on_batch: Callable[[int, int, float], None] = lambda jobs, tokens, seconds: None,
     ) -> None:
         self.model = model
@@ -156,12 +158,12 @@ class Batcher:
         self.queued_tokens = 0
         self.num_dropped = 0
         self._thread = thread
+        self._expected = expected
         self._on_batch = on_batch
         self._waiting: list[Job] = []
         self._running_tokens = 0
         self._numbers = itertools.count()
         self._arrived = asyncio.Event()
-        self._expected = 0  # requests under way that may yet join a batch
         self._worker: asyncio.Task[None] | None = None
         self._seen = (0.0, 0.0)  # (tokens, seconds) of past batches, the older the less
 
@@ -170,20 +172,6 @@ class Batcher:
         """Tokens a second, measured; None before the first batch."""
         tokens, seconds = self._seen
         return tokens / seconds if seconds else None
-
-    @property
-    def wait_seconds(self) -> float:
-        """How long what waits now will take, by the measured rate; 0 before the first batch."""
-        return 0.0 if self.rate is None else (self.queued_tokens + self._running_tokens) / self.rate
-
-    @contextmanager
-    def expecting(self) -> Iterator[None]:
-        """A request is being read inside: a batch waits a moment for it."""
-        self._expected += 1
-        try:
-            yield
-        finally:
-            self._expected -= 1
 
     async def score(
         self, comparisons: Sequence[Comparison], measured: Sequence[Measured], deadline: float
@@ -249,20 +237,25 @@ class Batcher:
     def _admit(self, tokens: int, deadline: float) -> None:
         most = self.settings.max_queue_tokens
         if tokens > most:
-            raise Refused(
-                413, "too_large", f"the request makes {tokens:,} tokens to compute; the limit is "
-                f"{most:,} (max_queue_tokens); send it in parts",
-            )  # fmt: skip
+            text = f"{tokens:,} tokens to compute; the limit is {most:,} (max_queue_tokens)"
+            raise Refused(413, "too_large", text + "; send them in parts")
         left = deadline - time.monotonic()
         if left <= 0:
             raise _too_late()
-        own = 0.0 if self.rate is None else tokens / self.rate
-        if self.queued_tokens + tokens > most or (self.wait_seconds + own > left > own):
-            seconds = min(max(math.ceil(self.wait_seconds), 1), 600)
-            raise Refused(
-                429, "overloaded", f"{self.queued_tokens:,} tokens wait already; come again in "
-                f"{seconds} s", headers={"retry-after": str(seconds)},
-            )  # fmt: skip
+        if self.queued_tokens + tokens > most:
+            raise self._overloaded(self.queued_tokens)
+        urgent = (
+            j.measured.tree_tokens for j in self._waiting if j.waiting and j.deadline <= deadline
+        )
+        ahead = self._running_tokens + sum(urgent)
+        # An idle server takes whatever comes: its rate may be that of a few small batches.
+        if ahead and self.rate is not None and (ahead + tokens) / self.rate > left:
+            raise self._overloaded(ahead)
+
+    def _overloaded(self, ahead: int) -> Refused:
+        seconds = 1 if self.rate is None else min(max(math.ceil(ahead / self.rate), 1), 600)
+        text = f"{ahead:,} tokens wait already; come again in {seconds} s"
+        return Refused(429, "overloaded", text, headers={"retry-after": str(seconds)})
 
     def _leave(self, job: Job, *, dropped: bool) -> None:
         if job.waiting:
@@ -314,12 +307,12 @@ class Batcher:
             if left <= 0:
                 return
             self._arrived.clear()
-            quiet = left if self._expected else min(left, QUIET_SHARE * longest)
+            quiet = left if self._expected() else min(left, QUIET_SHARE * longest)
             try:
                 async with asyncio.timeout(quiet):
                     await self._arrived.wait()
             except TimeoutError:
-                if not self._expected:
+                if not self._expected():
                     return
 
 
