@@ -31,6 +31,10 @@ class UnwrittenError(WorldPMError):
     """An output could not be written: a full disk, a folder that may not be written to."""
 
 
+class ServiceError(WorldPMError):
+    """A server could not be reached, or went on failing; nothing is known of what was asked."""
+
+
 class GateError(WorldPMError):
     """The work ran to its end, but a gate that the user set failed (exit code 3)."""
 

@@ -13,7 +13,7 @@ MODULES = sorted(SRC.rglob("*.py"))
 
 BASE = {
     "errors", "jsonfiles", "records", "schema", "store", "config", "rows", "work", "making",
-    "progress", "ledger",
+    "progress", "ledger", "rendered", "calls",
 }  # fmt: skip
 # The table of docs: a layer and what it may stand on, beside itself.
 MAY_IMPORT = {
@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "evals": BASE,
     "scaling": BASE,
     "report": BASE,
+    "rl": BASE,
     "serve": BASE | {"report"},
     "tokens": BASE,
     "model": BASE | {"tokens"},

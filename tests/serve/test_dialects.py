@@ -151,7 +151,15 @@ def test_what_cannot_be_honoured_is_refused(http, path, body, where):
     """What would change or guess a score is a 422 that names its place, never passed over."""
     found = http.post(path, json=body)
     assert found.status_code == 422, found.text
-    assert (found.json()["error"]["where"] or "").startswith(where)
+    error = found.json()["error"]
+    assert (error["where"] or "").startswith(where)
+    assert error["type"] in {"invalid_request", "template_structure"}
+
+
+def test_broken_structure_has_its_own_type(http):
+    """A string whose turns are in no real order is refused as template_structure."""
+    for path, body in (("/classify", {"input": "x"}), ("/get_reward", {"query": ["x"]})):
+        assert http.post(path, json=body).json()["error"]["type"] == "template_structure"
 
 
 def test_an_unknown_model_is_refused_in_every_dialect(http):

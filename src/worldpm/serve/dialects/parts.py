@@ -1,6 +1,6 @@
 """What dialects share: texts, messages, truncation, and a score shown raw or as a probability.
 
-Rendered text is read by `rendered`; prompts and replies that come apart are plain text.
+Rendered text is read by `worldpm.rendered`; prompts and replies that come apart are plain text.
 """
 
 import math
@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from worldpm.records import Comparison, Conversation, Message, Role, Score
+from worldpm.rendered import StructureError, read_rendered, read_sample
 from worldpm.report.ranking import ranked
-from worldpm.serve.dialects.rendered import read_rendered
 from worldpm.serve.errors import Refused
 from worldpm.serve.route import Body, Scored, text_comparison
 
@@ -67,10 +67,27 @@ def rendered_comparisons(texts: str | list[str], key: str) -> tuple[Comparison, 
     """A comparison of one reply for each rendered conversation."""
     many = not isinstance(texts, str)
     return tuple(
-        of_messages(read_rendered(text, where), where)
+        rendered_comparison(text, where)
         for i, text in enumerate(listed(texts))
         for where in [f"{key}[{i}]" if many else key]
     )
+
+
+def rendered_comparison(text: str, where: str) -> Comparison:
+    """The comparison of one rendered conversation; Refused if its turns are in no real order."""
+    try:
+        return of_messages(read_rendered(text), where)
+    except StructureError as error:
+        raise Refused(422, "template_structure", str(error), where=where) from None
+
+
+def sampled_comparison(prompt: str, rest: str, where: str, *, at: str) -> Comparison:
+    """The comparison of what a policy wrote after a prompt; a refusal names the prompt, `at`."""
+    try:
+        asked, reply = read_sample(prompt, rest)
+    except StructureError as error:
+        raise Refused(422, "template_structure", str(error), where=at) from None
+    return text_comparison(asked, [reply], id=where)
 
 
 def of_messages(messages: Conversation, where: str) -> Comparison:

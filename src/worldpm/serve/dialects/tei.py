@@ -11,8 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from worldpm.records import Comparison
-from worldpm.serve.dialects.parts import LABEL, of_messages, order, shown
-from worldpm.serve.dialects.rendered import read_rendered
+from worldpm.serve.dialects.parts import LABEL, order, rendered_comparison, shown
 from worldpm.serve.errors import Refused
 from worldpm.serve.route import Body, Route, Scored, text_comparison
 
@@ -91,7 +90,7 @@ def answer_rerank(body: Rerank, scored: Scored) -> list[dict[str, Any]]:
 def _conversation(texts: list[str], where: str) -> Comparison:
     if len(texts) == 2:
         return text_comparison(texts[0], [texts[1]], id=where)
-    return of_messages(read_rendered(texts[0], where), where)
+    return rendered_comparison(texts[0], where)
 
 
 def _check(body: _Asked) -> None:

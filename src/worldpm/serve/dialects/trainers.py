@@ -18,10 +18,10 @@ from worldpm.serve.dialects.parts import (
     Turn,
     conversation,
     listed,
-    of_messages,
+    rendered_comparison,
     rendered_comparisons,
+    sampled_comparison,
 )
-from worldpm.serve.dialects.rendered import read_rendered, read_sample
 from worldpm.serve.errors import Refused
 from worldpm.serve.route import Body, Route, Scored, text_comparison
 
@@ -82,17 +82,15 @@ def parse_get_reward(body: GetReward) -> tuple[Comparison, ...]:
 def _reward_item(query: str, prompt: str | None, i: int) -> Comparison:
     where = f"query[{i}]"
     if not prompt or not query.startswith(prompt):  # as where a tokenizer rewrote the prompt
-        return of_messages(read_rendered(query, where), where)
-    asked, reply = read_sample(prompt, query[len(prompt) :], f"prompts[{i}]")
-    return text_comparison(asked, [reply], id=where)
+        return rendered_comparison(query, where)
+    return sampled_comparison(prompt, query[len(prompt) :], where, at=f"prompts[{i}]")
 
 
 def parse_remote_rm(body: RemoteRm) -> tuple[Comparison, ...]:
     """One comparison of one reply."""
     if not isinstance(body.prompt, str):
         return (text_comparison(conversation(body.prompt), [body.response]),)
-    asked, reply = read_sample(body.prompt, body.response, "prompt")
-    return (text_comparison(asked, [reply]),)
+    return (sampled_comparison(body.prompt, body.response, "request", at="prompt"),)
 
 
 def parse_evaluation(body: Evaluation) -> tuple[Comparison, ...]:

@@ -13,8 +13,12 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
+from worldpm.errors import DataError
 from worldpm.records import Conversation, Message, Role
-from worldpm.serve.errors import Refused
+
+
+class StructureError(DataError):
+    """A text that is no conversation of a chat template, or whose turns are in no real order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,55 +55,58 @@ def grammar_of(text: str) -> Grammar | None:
     return next((g for g in GRAMMARS if text.removeprefix(g.begin).startswith(g.head)), None)
 
 
-def read_rendered(text: str, where: str) -> Conversation:
+def read_rendered(text: str) -> Conversation:
     """The messages of a whole rendered conversation, the assistant's last.
 
-    Raises Refused (422 template_structure), naming `where`, for a text that no template wrote and
-    for turns in an order that no conversation has.
+    Raises StructureError for a text that no template wrote and for turns in an order that no
+    conversation has.
     """
-    messages, _ = _turns(text, _grammar(text, where), where)
+    messages, _ = _turns(text, _grammar(text))
     if messages[-1].role != "assistant":
-        raise _bad(f"the last turn is the {messages[-1].role}'s; a reply is needed to be scored",
-                   where)  # fmt: skip
+        raise StructureError(
+            f"the last turn is the {messages[-1].role}'s; a reply is needed to be scored"
+        )
     return messages
 
 
-def read_sample(prompt: str, rest: str, where: str) -> tuple[Conversation, Conversation]:
+def read_sample(prompt: str, rest: str) -> tuple[Conversation, Conversation]:
     """(the messages of a rendered prompt, what a policy wrote after it, as one message).
 
     The tokens that ended the reply are left out; what the prompt began of it is put before it. A
-    prompt that no template wrote is the user's message. Raises Refused as `read_rendered` does.
+    prompt that no template wrote is the user's message. Raises StructureError for its turns.
     """
     grammar = grammar_of(prompt)
     if grammar is None:
         end = next((end for end in _ENDS if rest.endswith(end)), "")
         return (Message("user", prompt),), (Message("assistant", rest.removesuffix(end)),)
-    messages, closed = _turns(prompt, grammar, where)
+    messages, closed = _turns(prompt, grammar)
     begun = ""
     if messages[-1].role == "assistant":
         if closed:
-            raise _bad("the prompt must end where the assistant's reply begins", where)
+            raise StructureError("the prompt must end where the assistant's reply begins")
         begun = messages[-1].content
         messages = messages[:-1]
     reply, _ = _unended(rest, grammar)
     return messages, (Message("assistant", begun + reply),)
 
 
-def _grammar(text: str, where: str) -> Grammar:
+def _grammar(text: str) -> Grammar:
     grammar = grammar_of(text)
     if grammar is None:
         known = ", ".join(f"{g.head} ({g.name})" for g in GRAMMARS)
-        raise _bad(f"no conversation in a chat template's form: it begins with none of {known}; "
-                   "send messages, or a prompt and its reply", where)  # fmt: skip
+        raise StructureError(
+            f"no conversation in a chat template's form: it begins with none of {known}; give "
+            "messages, or a prompt and its reply"
+        )
     return grammar
 
 
-def _turns(text: str, grammar: Grammar, where: str) -> tuple[Conversation, bool]:
+def _turns(text: str, grammar: Grammar) -> tuple[Conversation, bool]:
     """The messages, and whether the last is closed."""
     pieces = _seam(grammar).split(text.removeprefix(grammar.begin).removeprefix(grammar.head))
     first, neck, content = pieces[0].partition(grammar.neck)
     if not neck:
-        raise _bad("the first turn has no content", where)
+        raise StructureError("the first turn has no content")
     named = [(first, content), *zip(pieces[1::2], pieces[2::2], strict=True)]
     last, closed = _unended(named[-1][1], grammar)
     named[-1] = (named[-1][0], last)
@@ -107,9 +114,9 @@ def _turns(text: str, grammar: Grammar, where: str) -> tuple[Conversation, bool]
     for i, (name, words) in enumerate(named):
         role = ROLE_OF.get(name)
         if role is None:
-            raise _bad(f"turn {i} is of an unknown role; known are {', '.join(ROLE_OF)}", where)
+            raise StructureError(f"turn {i} is of an unknown role; known are {', '.join(ROLE_OF)}")
         messages.append(Message(role, words))
-    _check_order(messages, where)
+    _check_order(messages)
     return tuple(messages), closed
 
 
@@ -136,17 +143,13 @@ def _unended(text: str, grammar: Grammar) -> tuple[str, bool]:
     )  # fmt: skip
 
 
-def _check_order(messages: list[Message], where: str) -> None:
+def _check_order(messages: list[Message]) -> None:
     before: Role | None = None
     for i, message in enumerate(messages):
         if message.role == "system" and i:
-            raise _bad(f"turn {i} is the system's, which can only be the first", where)
+            raise StructureError(f"turn {i} is the system's, which can only be the first")
         if message.role == before:
-            raise _bad(f"turns {i - 1} and {i} are both the {before}'s", where)
+            raise StructureError(f"turns {i - 1} and {i} are both the {before}'s")
         if message.role == "assistant" and before in (None, "system"):
-            raise _bad(f"turn {i} is the assistant's, and nobody asked before it", where)
+            raise StructureError(f"turn {i} is the assistant's, and nobody asked before it")
         before = message.role
-
-
-def _bad(message: str, where: str) -> Refused:
-    return Refused(422, "template_structure", message, where=where)
