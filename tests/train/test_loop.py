@@ -304,7 +304,7 @@ def test_three_in_a_row_stop_the_run(base, sets, tmp_path, monkeypatch):
     """All three are in the records, and the error says where they are and what to do."""
     broken_at(monkeypatch, {2, 3, 4})
     records = []
-    with pytest.raises(WorldPMError, match=r"steps 2 to 4; .*lower optim\.lr"):
+    with pytest.raises(WorldPMError, match=r"steps 2 to 4 .*lower optim\.lr"):
         go(base, sets, tmp_path, log=records.append)
     assert [r["skipped"] for r in of_kind(records, "step")] == [False, True, True, True]
 

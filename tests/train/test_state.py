@@ -94,11 +94,29 @@ def test_only_the_newest_are_kept(run):
     assert sorted(p.name for p in (run.folder / "checkpoints").iterdir()) == names(run)
 
 
+def tensors_of(folder):
+    """The one file of tensors that one process writes."""
+    (path,) = folder.glob("shard-*.safetensors")
+    return path
+
+
+def flip(path, place):
+    """Change one bit, and neither the length nor what the header says."""
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
 DAMAGE = {
-    "cut tensors": lambda f: (f / "trained.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{"),
-    "cut moments": lambda f: (f / "second_moment.safetensors").write_bytes(b""),
-    "missing file": lambda f: (f / "first_moment.safetensors").unlink(),
+    "cut tensors": lambda f: tensors_of(f).write_bytes(b"\x10\0\0\0\0\0\0\0{"),
+    "a bit of a weight": lambda f: flip(tensors_of(f), -1),
+    "a bit of a header": lambda f: flip(tensors_of(f), 12),
+    "missing file": lambda f: tensors_of(f).unlink(),
+    "a file too many": lambda f: (f / "other.safetensors").write_bytes(b""),
     "cut progress": lambda f: (f / "progress.json").write_text('{"step": 2'),
+    "a digit of progress": lambda f: (f / "progress.json").write_bytes(
+        (f / "progress.json").read_bytes().replace(b'"step":2', b'"step":3')
+    ),
 }
 
 
@@ -152,16 +170,12 @@ def test_full_disk(run, monkeypatch):
     """A full disk is said in one sentence; nothing half is left, and the one before stands."""
     run.advance()
     run.save()
-    real, calls = state.save_file, []
 
-    def full(tensors, path):
-        calls.append(path)
-        if len(calls) == 2:
-            path.write_bytes(b"half")
-            raise OSError(28, "No space left on device")
-        real(tensors, path)
+    def full(tensors, folder, ranks):
+        (folder / "shard-00001-half.safetensors").write_bytes(b"half")
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(state, "save_file", full)
+    monkeypatch.setattr(state, "write_tensors", full)
     run.advance()
     with pytest.raises(WorldPMError, match=r"No space left on device.*free some space"):
         run.save()

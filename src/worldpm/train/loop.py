@@ -3,7 +3,8 @@
     base checkpoint + DATA folders + recipe -> RUN/{metrics.jsonl, checkpoints/, adapter/, model/}
 
 Everything random is a pure function of the recipe's seed and the step, so a resumed run goes on
-exactly where it was.
+exactly where it was. Several processes (`Ranks`) go through it side by side: they share a step's
+comparisons, and stop, save and skip at the same step.
 """
 
 import time
@@ -16,6 +17,7 @@ from worldpm.model.decoder import PreferenceModel
 from worldpm.train.examples import Example
 from worldpm.train.optim import build_optimizer, learning_rate_factor
 from worldpm.train.order import plan_steps
+from worldpm.train.parallel import ALONE, Ranks
 from worldpm.train.recipe import Recipe
 from worldpm.train.state import load_checkpoint, save_checkpoint
 from worldpm.train.step import TreeScorer, take_step
@@ -35,14 +37,15 @@ def fit(
     log: Log,
     on_resume: Callable[[int, int | None], None] = lambda step, validated: None,
     stop_requested: Callable[[], bool] = lambda: False,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Train the parameters of `model` that require gradients, in place.
 
     `log` gets one record a step ("step"), one a look at the validation set ("validation") and
     remarks ("note"). With `resume`, `on_resume` is told from which step it goes on and at which it
     last looked: records of later ones come again. Raises InterruptedRunError after saving when
-    `stop_requested()` turns true, and WorldPMError when the loss is not finite three steps in a
-    row.
+    `stop_requested()` turns true in any process, and WorldPMError when the loss is not finite three
+    steps in a row, or where the disk has no room for a checkpoint.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = build_optimizer(trained, recipe.optim)
@@ -54,25 +57,26 @@ def fit(
     }  # fmt: skip
     if resume:
         found = load_checkpoint(
-            run, trained, optimizer, lambda text: log({"kind": "note", "note": text})
+            run, trained, optimizer, lambda text: log({"kind": "note", "note": text}), ranks
         )
         if found:
             progress |= {"validated": found["step"], **found}
         on_resume(progress["step"], progress["validated"])
-    scorer = TreeScorer(model, recipe)
+    device = next(model.parameters()).device
+    scorer = TreeScorer(model, recipe, device, sharded=ranks.sharded)
     validation = sample(validation, recipe.run.validation_comparisons, recipe.seed)
     budget = recipe.data.micro_batch_tokens
-    bad_steps = 0
+    bad_steps: list[dict[str, Any]] = []
     saved = time.monotonic()
 
     def save() -> None:
-        save_checkpoint(run, trained, optimizer, progress, recipe.run.keep_checkpoints)
+        save_checkpoint(run, trained, optimizer, progress, recipe.run.keep_checkpoints, ranks)
 
     def look_if_due() -> None:
         step = progress["step"]
         due = step % recipe.run.validate_every_steps == 0 or step == len(steps)
         if validation and due and progress["validated"] != step:
-            found = validate(scorer, validation, len(examples), budget)
+            found = validate(scorer, validation, len(examples), budget, ranks)
             log({"kind": "validation", "step": step, "pairs": progress["pairs"],
                  **{f"validation_{k}": v for k, v in found.items()}})  # fmt: skip
             progress["validated"] = step
@@ -84,9 +88,8 @@ def fit(
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
         record = take_step(
-            scorer, examples, steps[progress["step"]], budget, trained, optimizer, recipe
+            scorer, examples, steps[progress["step"]], budget, trained, optimizer, recipe, ranks
         )
-        bad_steps = bad_steps + 1 if record["skipped"] else 0
         seconds = time.monotonic() - started
         counts = {
             "step": progress["step"] + 1,
@@ -96,18 +99,33 @@ def fit(
             "skipped_steps": progress["skipped_steps"] + record["skipped"],
         }
         progress |= counts
-        log({"kind": "step", **counts, "steps": len(steps), **record, "step_seconds": seconds,
-             "lr": optimizer.param_groups[0]["lr"]})  # fmt: skip
-        if bad_steps == 3:
-            raise WorldPMError(
-                f"{run}: the loss or its gradient was not finite in steps {counts['step'] - 2} to "
-                f"{counts['step']}; look at metrics.jsonl and start anew with a lower optim.lr"
-            )
-        if stop_requested():
+        record |= {"lr": optimizer.param_groups[0]["lr"]}
+        log({"kind": "step", **counts, "steps": len(steps), **record, "step_seconds": seconds})
+        bad_steps = [*bad_steps, {**counts, **record}] if record["skipped"] else []
+        if len(bad_steps) == 3:
+            raise WorldPMError(f"{run}: {diagnosis(bad_steps)}")
+        overdue = time.monotonic() - saved > recipe.run.checkpoint_every_seconds
+        signals = ranks.gather([stop_requested(), overdue])
+        if any(stop for stop, _ in signals):
             save()
             raise InterruptedRunError(f"{run}: stopped and saved; go on with --resume")
         look_if_due()
-        if time.monotonic() - saved > recipe.run.checkpoint_every_seconds:
+        if signals[0][1]:  # by the first one's clock, that all may save together
             save()
             saved = time.monotonic()
     save()
+
+
+def diagnosis(bad_steps: Sequence[dict[str, Any]]) -> str:
+    """What is known of steps that were not finite, and what to do."""
+    first, last = bad_steps[0], bad_steps[-1]
+    named = sorted({name for step in bad_steps for name in step.get("not_finite", ())})
+    which = "the scores of all comparisons were finite, so it is the gradient"
+    if named:
+        more = f" and {len(named) - 5} more" if len(named) > 5 else ""
+        which = f"not finite were the scores of {', '.join(named[:5])}{more}"
+    return (
+        f"the loss or its gradient was not finite in steps {first['step']} to {last['step']} "
+        f"(learning rate {last['lr']:.3g}, gradient norm {last['grad_norm']:.3g}; {which}); see "
+        "metrics.jsonl, and start anew with a lower optim.lr, or without those comparisons"
+    )
