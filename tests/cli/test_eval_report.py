@@ -6,7 +6,7 @@ from suite_folders import WRITERS
 from tiny import small_model
 
 import worldpm.score as scoring
-from worldpm.evals.surface import PAPER
+from worldpm.surface import PAPER
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from worldpm.errors import ConfigError
 from worldpm.evals.metrics import EdgeTable, edge_table
 from worldpm.evals.style import check_features, phi, style_edges, style_report
-from worldpm.evals.surface import FEATURES, PAPER
 from worldpm.records import Comparison, Edge, Message
+from worldpm.surface import FEATURES, PAPER
 
 
 def comparison(first: str, second: str, identifier: str = "1") -> Comparison:

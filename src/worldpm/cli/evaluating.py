@@ -116,7 +116,7 @@ def evaluate(
 ) -> None:
     """Accuracy and Bradley-Terry loss with 95 % intervals, beside length, style and chance."""
     from worldpm.evals.style import check_features
-    from worldpm.evals.surface import PAPER
+    from worldpm.surface import PAPER
 
     features = tuple(style or PAPER)
     check_features(features)

@@ -15,8 +15,8 @@ their loss only as `Outcome.fitted_loss_nats`.
 import hashlib
 from collections.abc import Callable, Sequence
 
-from worldpm.evals.surface import count_marks, count_words
 from worldpm.records import Comparison, Conversation, ScoreFn
+from worldpm.surface import count_marks, count_words
 
 
 def _score_each(

@@ -31,8 +31,8 @@ from worldpm.evals.metrics import (
 )
 from worldpm.evals.protocol_worldpm import MEANS, ROWS, TABLE, Row
 from worldpm.evals.style import style_edges
-from worldpm.evals.surface import PAPER
 from worldpm.records import Comparison
+from worldpm.surface import PAPER
 
 Scored = Mapping[str, tuple[Sequence[Comparison], Scores]]
 """By the suite's name: its comparisons, and a list of scores for each."""

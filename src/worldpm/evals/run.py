@@ -33,8 +33,8 @@ from worldpm.evals.metrics import (
 from worldpm.evals.mistakes import Mistake, worst_mistakes
 from worldpm.evals.resampling import RESAMPLES
 from worldpm.evals.style import StyleReport, style_edges, style_only, style_report
-from worldpm.evals.surface import PAPER
 from worldpm.records import Comparison, ScoreFn
+from worldpm.surface import PAPER
 
 FORMAT = "worldpm-evaluation/1"
 STYLE_ONLY = "style only"  # the floor whose weights are fitted, on other prompts

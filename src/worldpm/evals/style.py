@@ -32,10 +32,8 @@ from worldpm.evals.metrics import (
     edge_loss,
     edge_weights,
 )
-from worldpm.evals.surface import FEATURES, PAPER
-from worldpm.records import Comparison, Edge
-
-Floats = NDArray[np.float64]
+from worldpm.records import Comparison
+from worldpm.surface import FEATURES, PAPER, Floats, leads, phi, relative, style_counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +89,6 @@ def check_features(names: Sequence[str]) -> None:
         raise ConfigError("style features: name each once, and at least one")
 
 
-def relative(edges: Sequence[Edge], counts: Floats) -> Floats:
-    """(winner - loser) / (winner + loser) of counts (replies, features): (edges, features).
-
-    From -1 to 1, and 0 where neither has any. Turning a pair round changes the sign alone, so
-    nothing is centred: the mean over winners less losers is what labels know of style.
-    """
-    winner = counts[[edge.winner for edge in edges]]
-    loser = counts[[edge.loser for edge in edges]]
-    total = winner + loser
-    return np.asarray((winner - loser) / np.where(total == 0, 1.0, total), np.float64)
-
-
 def style_edges(
     comparisons: Sequence[Comparison],
     features: Sequence[str] = PAPER,
@@ -120,8 +106,7 @@ def style_edges(
     rows = [np.zeros((0, len(features)))]
     for comparison in comparisons:
         if comparison.better:
-            texts = ["\n".join(message.content for message in r) for r in comparison.replies]
-            counts = np.array([[rules[name](text) for name in features] for text in texts])
+            counts = style_counts(comparison.replies, {name: rules[name] for name in features})
             rows.append(relative(comparison.better, counts))
     return np.concatenate(rows)
 
@@ -160,7 +145,7 @@ def style_report(
         )
         for per_edge in (edge_accuracy, edge_loss)
     )
-    kinds = _kinds(style, features)
+    kinds = leads(style, features)
     longer = kinds["length"]
     return StyleReport(
         features=tuple(features),
@@ -185,29 +170,6 @@ def style_only(
     weight = edge_weights(edges, weighting)
     margins = held_out_margins(style, edges.cluster, weight, seed=seed)
     return EdgeTable(margins, edges.cluster, edges.weight, None)
-
-
-def phi(first: Floats, second: Floats, weight: Floats) -> float | None:
-    """The phi coefficient of two winners of each pair (WorldPM Eq. 6), given as signed differences.
-
-    Each pair is counted both ways round, so that all margins are one half and phi is the weight of
-    agreement less that of disagreement. A tie of either takes no part; None if nothing is left.
-    """
-    there = (first != 0) & (second != 0)
-    if not there.any():
-        return None
-    return float(np.average(np.sign(first * second)[there], weights=weight[there]))
-
-
-def _kinds(style: Floats, features: Sequence[str]) -> dict[str, Floats]:
-    """What has more length and more marks, as signed differences (edges,); zeros if not counted."""
-
-    def column(*names: str) -> Floats:
-        own = [style[:, i] for i, name in enumerate(features) if name in names]
-        return np.sum(own, axis=0) if own else np.zeros(len(style))
-
-    lengths = column("length") if "length" in features else column("characters")
-    return {"length": lengths, "marks": column("lists", "headers", "bold")}
 
 
 def _fit(in_sample: Floats, held_out: Floats, weight: Floats) -> Fit:

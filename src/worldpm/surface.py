@@ -1,14 +1,23 @@
-"""What can be counted on the surface of a reply: its length and its marks.
+"""What can be counted on the surface of a reply, its length and its marks, and who has more of it.
 
 >>> count_words("Two words, 两个字"), count_marks("- one **bold**")
 (5, 2)
+>>> phi(np.array([1.0, 2.0, -3.0]), np.array([0.5, 0.5, 0.5]), np.ones(3))  # agree, agree, disagree
+0.3333333333333333
 
 Each count first asks whether the text can hold anything to count, since most texts hold no header
 and many no list: over 50,000 replies this takes a third of the time of the plain patterns.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldpm.records import Conversation, Edge
+
+Floats = NDArray[np.float64]
 
 # A Han, kana or Hangul character is about a word; elsewhere a word is a run of word characters.
 _WORD = re.compile(
@@ -74,7 +83,8 @@ def count_marks(text: str) -> int:
 _OPENS = frozenset("-*+#")
 
 PAPER = ("length", "lists", "headers", "bold")
-FEATURES: Mapping[str, Callable[[str], float]] = {
+Rules = Mapping[str, Callable[[str], float]]
+FEATURES: Rules = {
     "length": count_words,
     "lists": count_lists,
     "headers": count_headers,
@@ -86,3 +96,44 @@ FEATURES: Mapping[str, Callable[[str], float]] = {
 }
 """The features of style by name. The first four are the paper's; `length` is in words. `code`
 counts fenced blocks; `refusal` is 1 where the reply opens like one."""
+
+
+def style_counts(replies: Sequence[Conversation], rules: Rules) -> Floats:
+    """Counts (replies, rules) over the text of each reply's messages."""
+    texts = ["\n".join(message.content for message in reply) for reply in replies]
+    return np.array([[rule(text) for rule in rules.values()] for text in texts], np.float64)
+
+
+def relative(edges: Sequence[Edge], counts: Floats) -> Floats:
+    """(winner - loser) / (winner + loser) of counts (replies, features): (edges, features).
+
+    From -1 to 1, and 0 where neither has any. Turning a pair round changes the sign alone, so
+    nothing is centred: the mean over winners less losers is what labels know of style.
+    """
+    winner = counts[[edge.winner for edge in edges]]
+    loser = counts[[edge.loser for edge in edges]]
+    total = winner + loser
+    return np.asarray((winner - loser) / np.where(total == 0, 1.0, total), np.float64)
+
+
+def leads(style: Floats, features: Sequence[str]) -> dict[str, Floats]:
+    """What has more length and more marks, as signed differences (edges,); zeros if not counted."""
+
+    def column(*names: str) -> Floats:
+        own = [style[:, i] for i, name in enumerate(features) if name in names]
+        return np.sum(own, axis=0) if own else np.zeros(len(style))
+
+    lengths = column("length") if "length" in features else column("characters")
+    return {"length": lengths, "marks": column("lists", "headers", "bold")}
+
+
+def phi(first: Floats, second: Floats, weight: Floats) -> float | None:
+    """The phi coefficient of two winners of each pair (WorldPM Eq. 6), given as signed differences.
+
+    Each pair is counted both ways round, so that all margins are one half and phi is the weight of
+    agreement less that of disagreement. A tie of either takes no part; None if nothing is left.
+    """
+    there = (first != 0) & (second != 0)
+    if not there.any():
+        return None
+    return float(np.average(np.sign(first * second)[there], weights=weight[there]))
