@@ -94,6 +94,9 @@ class Guard:
             state["refused"] = refused.kind
             if refused.kind == "internal":
                 LOG.error("failed", exc_info=error, extra={"fields": {"id": request_id}})
+            # Its traceback holds this frame, and with it the body's reader, which keeps a stalled
+            # client's connection open until the garbage collector comes: one in five stayed.
+            error.__traceback__ = error.__context__ = refused.__traceback__ = None
             if status is None:
                 await send_refusal(refused, answer)
         finally:
@@ -177,6 +180,9 @@ class Guard:
                 raise Refused(408, "request_timeout", f"the body took longer than "
                               f"{self.settings.body_seconds:g} s (body_seconds)", where="body",
                               headers={"connection": "close"}) from None  # fmt: skip
+            if message["type"] == "http.disconnect":
+                raise Refused(400, "malformed_request", "the body broke off", where="body",
+                              headers={"connection": "close"})  # fmt: skip
             received += len(message.get("body", b""))
             complete = not message.get("more_body", False)
             if received > self.settings.max_body_bytes:

@@ -11,6 +11,7 @@ import ipaddress
 import logging
 import math
 import multiprocessing
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -84,6 +85,9 @@ def run(
 
 def _load(make_app: Callable[[], Any], quiet: bool, failed: Any) -> Any:
     """In the worker: its log, its app."""
+    # A forked worker has its parent's handlers, which would swallow a SIGTERM while it loads.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
     set_up_log(logging.WARNING if quiet else logging.INFO)
     try:
         return make_app()
