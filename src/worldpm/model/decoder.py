@@ -12,15 +12,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention.flex_attention import BlockMask
+from torch.utils.checkpoint import checkpoint
 
+from worldpm.model.attention import AttentionPlan, attend, plan_attention, plan_leaves
 from worldpm.model.batch import TreeBatch
 from worldpm.model.config import ModelConfig
 from worldpm.model.flex import flex_tree_attention, tree_block_mask
+from worldpm.model.pointwise import gated, normalised
 
 MASKED_TREE_TOKENS = 1024
 Rope = tuple[Tensor, Tensor]
 Masks = list[Tensor | None] | BlockMask
 """What the tokens of a batch see: a mask a tree (see `tree_masks`), or one for all on a GPU."""
+View = Masks | AttentionPlan
+"""The same, or the plan of an attention that has its own backward pass."""
 
 
 class RMSNorm(nn.Module):
@@ -33,6 +38,8 @@ class RMSNorm(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Normalise the last dimension of `hidden` (..., size)."""
+        if torch.is_grad_enabled():
+            return normalised(hidden, self.weight, self.eps, torch.float32)
         return F.rms_norm(hidden.float(), (hidden.shape[-1],), self.weight.float(), self.eps)
 
 
@@ -156,19 +163,23 @@ class Attention(nn.Module):
             self.q_norm = RMSNorm(size, config.rms_norm_eps)
             self.k_norm = RMSNorm(size, config.rms_norm_eps)
 
-    def forward(self, hidden: Tensor, rope: Rope, batch: TreeBatch, masks: Masks) -> Tensor:
-        """Attend within `batch`; `hidden` is (T, hidden)."""
-        count, size = hidden.shape[0], self.config.head_dim
-        query = self.q_proj(hidden).view(count, -1, size)
-        key = self.k_proj(hidden).view(count, -1, size)
-        value = self.v_proj(hidden).view(count, -1, size)
+    def forward(self, hidden: Tensor, rope: Rope, batch: TreeBatch, view: View) -> Tensor:
+        """Attend within `batch`; `hidden` is (T, hidden), the result that of the rows that ask."""
+        size = self.config.head_dim
+        planned = isinstance(view, AttentionPlan)
+        asking = hidden[view.rows] if planned and view.rows is not None else hidden
+        query = self.q_proj(asking).unflatten(1, (-1, size))
+        key = self.k_proj(hidden).unflatten(1, (-1, size))
+        value = self.v_proj(hidden).unflatten(1, (-1, size))
         if self.config.qk_norm:
             query, key = self.q_norm(query), self.k_norm(key)
-        query = rotate(query, *rope).to(hidden.dtype)
-        key = rotate(key, *rope).to(hidden.dtype)
-        output: Tensor = self.o_proj(
-            tree_attention(query, key, value, batch, masks).reshape(count, -1)
-        )
+        if isinstance(view, AttentionPlan):
+            found = attend(query, key, value, rope, view)
+        else:
+            query = rotate(query, *rope).to(hidden.dtype)
+            key = rotate(key, *rope).to(hidden.dtype)
+            found = tree_attention(query, key, value, batch, view).flatten(1)
+        output: Tensor = self.o_proj(found)
         return output
 
 
@@ -184,7 +195,10 @@ class MLP(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(T, hidden) -> (T, hidden)."""
-        output: Tensor = self.down_proj(F.silu(self.gate_proj(hidden)) * self.up_proj(hidden))
+        gate, up = self.gate_proj(hidden), self.up_proj(hidden)
+        output: Tensor = self.down_proj(
+            gated(gate, up) if torch.is_grad_enabled() else F.silu(gate) * up
+        )
         return output
 
 
@@ -203,12 +217,18 @@ class Layer(nn.Module):
         residual: Tensor,
         rope: Rope,
         batch: TreeBatch,
-        masks: Masks,
+        view: View,
         dtype: torch.dtype,
     ) -> Tensor:
-        """(T, hidden) float32 -> (T, hidden) float32, the products computed in `dtype`."""
+        """(T, hidden) float32 -> (T, hidden) float32, the products computed in `dtype`.
+
+        Under a plan for some rows, the result is that of these rows alone.
+        """
         hidden = self.input_layernorm(residual).to(dtype)
-        residual = residual + self.self_attn(hidden, rope, batch, masks)
+        attended = self.self_attn(hidden, rope, batch, view)
+        if isinstance(view, AttentionPlan) and view.rows is not None:
+            residual = residual[view.rows]
+        residual = residual + attended
         hidden = self.post_attention_layernorm(residual).to(dtype)
         output: Tensor = residual + self.mlp(hidden)
         return output
@@ -223,25 +243,57 @@ class Decoder(nn.Module):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.recomputes = False
+        """Whether layers are computed again for the backward pass, to save memory."""
 
     def embed(self, batch: TreeBatch) -> Tensor:
         """Token embeddings (T, hidden) in float32."""
         embedded: Tensor = self.embed_tokens(batch.tokens)
         return embedded.float()
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the products: autocast's, else that of the weights."""
+        weight = self.embed_tokens.weight
+        if torch.is_autocast_enabled(weight.device.type):
+            return torch.get_autocast_dtype(weight.device.type)
+        return weight.dtype
+
     def run_layers(self, residual: Tensor, batch: TreeBatch, first: int, last: int) -> Tensor:
         """Advance the residual stream (T, hidden) through layers `first` to `last` - 1."""
         rope = rotary_table(batch.positions, self.config.head_dim, self.config.rope_theta)
-        dtype = self.embed_tokens.weight.dtype
-        masks = masks_for(batch, dtype)
+        dtype = self.dtype
+        view: View = masks_for(batch, dtype)
+        if residual.device.type == "cpu" and torch.is_grad_enabled():
+            view = plan_attention(batch)
         for layer in self.layers[first:last]:
-            residual = layer(residual, rope, batch, masks, dtype)
+            if self.recomputes and torch.is_grad_enabled():
+                residual = checkpoint(
+                    layer, residual, rope, batch, view, dtype,
+                    use_reentrant=False, preserve_rng_state=False,
+                )  # fmt: skip
+            else:
+                residual = layer(residual, rope, batch, view, dtype)
         return residual
+
+    def to_leaves(self, residual: Tensor, batch: TreeBatch, first: int) -> Tensor:
+        """From the residual stream before layer `first` to the hidden states (leaves, hidden).
+
+        The last layer is computed for the scored tokens alone, which is all that is asked of it.
+        """
+        count = len(self.layers)
+        if first == count or residual.device.type != "cpu":
+            residual = self.run_layers(residual, batch, first, count)
+            return self.at_leaves(residual, batch)
+        residual = self.run_layers(residual, batch, first, count - 1)
+        rope = rotary_table(batch.positions, self.config.head_dim, self.config.rope_theta)
+        residual = self.layers[-1](residual, rope, batch, plan_leaves(batch), self.dtype)
+        hidden: Tensor = self.norm(residual)
+        return hidden
 
     def forward(self, batch: TreeBatch) -> Tensor:
         """Final hidden states (leaves, hidden) in float32 at the batch's leaves."""
-        residual = self.run_layers(self.embed(batch), batch, 0, len(self.layers))
-        return self.at_leaves(residual, batch)
+        return self.to_leaves(self.embed(batch), batch, 0)
 
     def at_leaves(self, residual: Tensor, batch: TreeBatch) -> Tensor:
         """The final norm at the leaves of (T, hidden): (leaves, hidden) in float32."""

@@ -11,7 +11,7 @@ from worldpm.train.recipe import OptimSettings
 def build_optimizer(trained: dict[str, nn.Parameter], settings: OptimSettings) -> torch.optim.AdamW:
     """AdamW with decay on matrices only, and the head's own learning rate if the recipe gives one.
 
-    `foreach` beats the fused kernel on processors (3.7 against 5.4 s a step at 43M parameters).
+    The fused kernel takes 76 ms a step for 135M parameters on one thread, `foreach` 270 ms.
     """
     head_lr = settings.lr if settings.head_lr is None else settings.head_lr
     groups = []
@@ -26,7 +26,7 @@ def build_optimizer(trained: dict[str, nn.Parameter], settings: OptimSettings) -
             if members:
                 decay = settings.weight_decay if decays else 0.0
                 groups.append({"params": members, "weight_decay": decay, "lr": lr, "base_lr": lr})
-    return torch.optim.AdamW(groups, betas=settings.betas, eps=settings.eps, foreach=True)
+    return torch.optim.AdamW(groups, betas=settings.betas, eps=settings.eps, fused=True)
 
 
 def learning_rate_factor(step: int, num_steps: int, settings: OptimSettings) -> float:
