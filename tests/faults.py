@@ -32,7 +32,7 @@ class Seen(Counter):
 def faulty(choose, *, stall_seconds=1.0, answer=None):
     """(address, what was seen) of a server; `choose()` names the fault of each call, None for none.
 
-    `answer(path, body, headers)` gives the JSON of a good answer.
+    `answer(path, body, headers)` gives the JSON of a good answer, or its status and JSON.
     """
     seen = Seen()
     give = answer or (lambda path, body, headers: {"scores": right(body)})
@@ -58,7 +58,9 @@ def faulty(choose, *, stall_seconds=1.0, answer=None):
                     seen.now -= 1
 
         def meet(self, fault, body):
-            content = json.dumps(give(self.path, body, self.headers)).encode()
+            given = give(self.path, body, self.headers)
+            status, said = given if isinstance(given, tuple) else (200, given)
+            content = json.dumps(said).encode()
             if fault == "reset":
                 linger = struct.pack("ii", 1, 0)
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -89,7 +91,7 @@ def faulty(choose, *, stall_seconds=1.0, answer=None):
             elif isinstance(fault, tuple):
                 self.reply(fault[0], b'{"error": {"message": "no", "where": "x"}}', fault[1])
             else:
-                self.reply(200, content)
+                self.reply(status, content)
 
         def head(self, status, size, headers=None):
             self.send_response(status)

@@ -10,6 +10,7 @@ back is a right answer or an exception, never a value made up. Safe in many thre
 
 import http.client
 import json
+import math
 import os
 import random
 import secrets
@@ -32,9 +33,10 @@ RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 class _Failed(Exception):
     """An attempt that may be made again, after `pause` seconds at least if the server says so."""
 
-    def __init__(self, reason: str, pause: float = 0.0) -> None:
+    def __init__(self, reason: str, pause: float = 0.0, *, reached: bool = True) -> None:
         super().__init__(reason)
         self.pause = pause
+        self.reached = reached
 
 
 class Service:
@@ -85,6 +87,7 @@ class Service:
         headers = self._headers | {"x-request-id": secrets.token_hex(8),
                                    "x-deadline-seconds": f"{self.timeout_seconds:g}"}  # fmt: skip
         failures: list[str] = []
+        reached = False
         for number in range(self.rounds):
             wanted = 0.0
             for url in self._order(first):
@@ -94,12 +97,14 @@ class Service:
                 except (_Failed, ValueError) as error:
                     failures.append(f"{url}: {error}")
                     wanted = max(wanted, getattr(error, "pause", 0.0))
+                    reached |= getattr(error, "reached", True)
             if number + 1 < self.rounds:
                 pause = self.pause_seconds * 2**number * random.uniform(0.5, 1.0)
                 time.sleep(min(max(pause, wanted), LONGEST_PAUSE_SECONDS))
         raise ServiceError(
             f"no answer after {len(failures)} attempts; the last: {failures[-1]}; see whether the "
-            "server runs and how much it has to do"
+            "server runs and how much it has to do",
+            reached=reached,
         )
 
     def _order(self, first: int) -> list[str]:
@@ -114,7 +119,8 @@ class Service:
             connection, status, answer, after = self._send(url, path, body, headers, ends)
         except (OSError, http.client.HTTPException) as error:
             self._rests_until[url] = time.monotonic() + REST_SECONDS
-            raise _Failed(f"{type(error).__name__}: {error}".rstrip(": ")) from None
+            text = f"{type(error).__name__}: {error}".rstrip(": ")
+            raise _Failed(text, reached=False) from None
         self._idle[url].put(connection)
         if status in RETRIED:
             if status >= 500:
@@ -169,6 +175,20 @@ class Service:
             kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
             assert parts.hostname is not None
             return kind(parts.hostname, parts.port, timeout=self.timeout_seconds), False
+
+
+def finite(found: object, count: int) -> list[float]:
+    """`found` as the `count` finite numbers that it must be; ValueError if it is not."""
+    if not isinstance(found, list) or len(found) != count:
+        raise ValueError(f"not the {count} scores that were asked for")
+    for value in found:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+        ):
+            raise ValueError(f"{value!r} is no score")
+    return [float(value) for value in found]
 
 
 def _read(

@@ -32,7 +32,14 @@ class UnwrittenError(WorldPMError):
 
 
 class ServiceError(WorldPMError):
-    """A server could not be reached, or went on failing; nothing is known of what was asked."""
+    """A server could not be reached, or went on failing; nothing is known of what was asked.
+
+    `reached` tells whether it answered at all.
+    """
+
+    def __init__(self, message: str, *, reached: bool = True) -> None:
+        super().__init__(message)
+        self.reached = reached
 
 
 class GateError(WorldPMError):

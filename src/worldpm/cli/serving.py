@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worldpm.cli.backing import for_backend, load_backed
 from worldpm.cli.common import (
     DtypeOption,
     EngineOption,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from worldpm.score import Scorer
     from worldpm.serve.models import Measured, ServedModel
     from worldpm.serve.settings import ServeSettings
+    from worldpm.tokens.encode import Encoder
 
 KEY_VARIABLE = "WORLDPM_API_KEY"
 
@@ -46,6 +48,13 @@ def serve(
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that serve, each with the model of its own.")
     ] = 1,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            help="Addresses of vLLM or SGLang engines that have the model's weights, parted by"
+            " commas; no weights are loaded here."
+        ),
+    ] = None,
     key_file: Annotated[
         Path | None,
         typer.Option(
@@ -72,6 +81,8 @@ def serve(
 
     settings = load_settings(ServeSettings, config, overrides or [])
     settings = settings.model_copy(update={"keys": (*settings.keys, *_keys(key_file))})
+    if backend is not None:
+        settings = for_backend(settings, models or [])
     if not is_loopback(host) and not settings.keys:
         raise typer.BadParameter(
             f"{host} can be reached from other machines: set a key first ({KEY_VARIABLE} or "
@@ -80,6 +91,7 @@ def serve(
         )
     if dry_run:
         plan = {"host": host, "port": port, "workers": workers, "key": bool(settings.keys)}
+        plan |= {} if backend is None else {"backend": backend}
         limits = settings.limits()
         if as_json:
             print_json({"dry_run": True, **plan, "limits": limits})
@@ -88,21 +100,25 @@ def serve(
         return
     share = threads or max(1, len(os.sched_getaffinity(0)) // workers)
     make = partial(
-        make_app, tuple(models or [None]), settings, dtype=dtype, engine=engine, threads=share
-    )
+        make_app, tuple(models or [None]), settings, dtype=dtype, engine=engine, threads=share,
+        backend=backend,
+    )  # fmt: skip
     say(f"http://{host}:{port} answers once its model is loaded", quiet=quiet)
     run(make, settings, host, port, workers=workers, quiet=quiet)
 
 
 def make_app(
     models: Sequence[str | None], settings: "ServeSettings", *, dtype: str, engine: str,
-    threads: int | None,
+    threads: int | None, backend: str | None = None,
 ) -> Any:  # fmt: skip
     """The app of these checkpoints; called in every worker."""
     from worldpm.serve.app import create_app
     from worldpm.serve.dialects import ROUTES
 
-    loaded = [load_served(model, dtype=dtype, engine=engine, threads=threads) for model in models]
+    if backend is None:
+        loaded = [load_served(each, dtype=dtype, engine=engine, threads=threads) for each in models]
+    else:
+        loaded = [load_backed(models[0], backend)]
     names = [each.name for each in loaded]
     if len(set(names)) < len(names):
         raise ConfigError(f"two models are called the same: {', '.join(names)}; rename a folder")
@@ -140,10 +156,11 @@ def served(scorer: "Scorer", info: dict[str, Any] | None = None) -> "ServedModel
     from worldpm.serve.models import ServedModel
 
     assert scorer.truncate, "the server itself refuses what is too long where nobody asked to cut"
-    return ServedModel(scorer.name, scorer.score, partial(measure, scorer), info or {})
+    sizes = partial(measure, scorer.encoder, scorer.max_tokens)
+    return ServedModel(scorer.name, scorer.score, sizes, info or {})
 
 
-def measure(scorer: "Scorer", comparison: "Comparison") -> "Measured":
+def measure(encoder: "Encoder", max_tokens: int, comparison: "Comparison") -> "Measured":
     """Token counts of a comparison; DataError for what the template or tokenizer refuses."""
     from worldpm.records import Message
     from worldpm.serve.models import Measured
@@ -151,10 +168,10 @@ def measure(scorer: "Scorer", comparison: "Comparison") -> "Measured":
 
     bare = (*comparison.prompt, Message("assistant", ""))
     try:
-        *sequences, prompt = scorer.encoder.encode_batch([*comparison.conversations(), bare])
+        *sequences, prompt = encoder.encode_batch([*comparison.conversations(), bare])
     except WorldPMError as error:
         raise DataError(str(error)) from None
-    cut = tuple(max(0, len(each) - scorer.max_tokens) for each in sequences)
+    cut = tuple(max(0, len(each) - max_tokens) for each in sequences)
     # What is cut at its beginning shares nothing with the others.
     shared = 0 if any(cut) else min(common_prefix(prompt, each) for each in sequences)
     kept = tuple(len(each) - n for each, n in zip(sequences, cut, strict=True))

@@ -33,10 +33,11 @@ class Located:
     commit: str | None = None
 
 
-def locate(model: str | Path | None, *, say: Say = to_stderr) -> Located:
+def locate(model: str | Path | None, *, say: Say = to_stderr, with_weights: bool = True) -> Located:
     """Find `model`: None for the embedded default, a folder, or a Hugging Face id.
 
-    The commit that a hub's model was resolved to is said, so that it can be pinned. Raises
+    The commit that a hub's model was resolved to is said, so that it can be pinned. Without
+    `with_weights` a hub's model comes as its settings and tokenizer. Raises
     CheckpointError if there is no such folder and the hub's model cannot be had.
     """
     if model is None:
@@ -48,15 +49,17 @@ def locate(model: str | Path | None, *, say: Say = to_stderr) -> Located:
     hub_id = None if isinstance(model, Path) else HUB_ID.fullmatch(model)
     if folder.exists() or hub_id is None:
         return Located(folder, folder.name)
-    return _from_hub(hub_id["name"], hub_id["revision"], say)
+    return _from_hub(hub_id["name"], hub_id["revision"], say, with_weights)
 
 
-def _from_hub(name: str, revision: str | None, say: Say) -> Located:
+def _from_hub(name: str, revision: str | None, say: Say, with_weights: bool) -> Located:
     settings = _snapshot(name, revision, SETTINGS)
     read_config(settings)  # refuses what we do not have before the weights come
     commit = settings.name
     if commit != revision:
         say(f"{name}: {revision or 'main'} is commit {commit}; pin it with {name}@{commit}")
+    if not with_weights:
+        return Located(settings, f"{name}@{commit[:8]}", commit)
     # By commit, so that the weights belong to the settings whatever is pushed meanwhile.
     folder = _snapshot(name, commit, (*SETTINGS, *WEIGHTS))
     try:

@@ -7,7 +7,6 @@ Each comparison is one request, so that its prompt is computed once; all of them
 several servers each is asked for the prompts that are its own, another for those when it fails.
 """
 
-import math
 import os
 import zlib
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from worldpm.calls import Service
+from worldpm.calls import Service, finite
 from worldpm.errors import ConfigError
 from worldpm.records import Comparison, Conversation, ScoreFn
 
@@ -81,17 +80,3 @@ def _scores(answer: Any, count: int) -> list[float]:
     """The scores of an answer; ValueError if it is not `count` finite numbers."""
     found = answer.get("scores") if isinstance(answer, dict) else None
     return finite(found, count)
-
-
-def finite(found: object, count: int) -> list[float]:
-    """`found` as the `count` finite numbers that it must be; ValueError if it is not."""
-    if not isinstance(found, list) or len(found) != count:
-        raise ValueError(f"not the {count} scores that were asked for")
-    for value in found:
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-        ):
-            raise ValueError(f"{value!r} is no score")
-    return [float(value) for value in found]

@@ -10,9 +10,10 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
 
+from worldpm.calls import finite
 from worldpm.errors import ConfigError, DataError, ServiceError, WorldPMError
 from worldpm.records import Comparison, Conversation, ScoreFn
-from worldpm.rl.remote import finite, remote
+from worldpm.rl.remote import remote
 from worldpm.rows import read_conversation
 
 Sample = tuple[Conversation, Conversation]
