@@ -152,7 +152,11 @@ def metrics(run: Path, *kinds: str) -> list[dict]:
     """The records of a run without the times."""
     records = [orjson.loads(line) for line in (run / "metrics.jsonl").read_bytes().splitlines()]
     return [
-        {key: value for key, value in record.items() if "seconds" not in key}
+        {
+            key: value
+            for key, value in record.items()
+            if "second" not in key and key != "matrix_share"
+        }
         for record in records
         if record["kind"] in (kinds or ("step", "validation"))
     ]

@@ -130,3 +130,25 @@ def test_nothing_left(encoder, tmp_path):
         load_examples([data], "train", encoder, DataSettings(max_tokens=16))
     with pytest.raises(DataError, match="1 data_has_no_test"):
         load_examples([data], "test", encoder, DataSettings())
+
+
+def test_ratings(encoder):
+    """By attribute, NaN for what is missing or no number; a rated comparison needs no edge."""
+    ratings = [{"ratings": {"a": 1, "b": 2.5}}, {"ratings": {"b": "x"}}, {"model": "m"}]
+    rows = [
+        comparison("good", "bad", "cat", better=(), meta={"replies": ratings}),
+        comparison("good", "bad", better=((0, 1),), meta={"replies": ratings[1:]}),
+        comparison("good", "bad"),
+    ]
+    dropped = Counter()
+    found = list(make_examples(rows, encoder, DataSettings(), dropped, ("b", "a")))
+    assert dropped == {"no_rating_of_kept_replies": 2}
+    (one,) = found
+    assert one.ratings[0] == (2.5, 1.0)
+    assert all(value != value for own in one.ratings[1:] for value in own)
+    assert (one.winners, one.pairs) == ((), 1.0)
+    plain, _ = examples_of(encoder, rows[1])
+    assert plain[0].ratings == ()
+    single = comparison("good", better=(), meta={"replies": ratings[:1]})
+    (alone,) = make_examples([single], encoder, DataSettings(), dropped, ("a",))
+    assert alone.pairs == 1.0

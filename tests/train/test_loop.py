@@ -49,7 +49,9 @@ def go(base, sets, run, *overrides, stop_after=None, resume=False, log=None, mod
         return stop_after is not None and records[-1]["step"] >= stop_after
 
     try:
-        fit(model, *sets, recipe, Path(run), resume=resume, log=keep, stop_requested=stop)
+        train, held = sets
+        fit(model, train, {"toy": held}, recipe, Path(run), resume=resume, log=keep,
+            stop_requested=stop)  # fmt: skip
     except InterruptedRunError:
         assert stop_after is not None
     return records, model
@@ -198,7 +200,7 @@ def test_validation_by_hand(base, sets):
                 right += weight * (scores[winner] > scores[loser])
                 total += weight
     for budget in (16, 400, 5000):
-        found = validate(scorer, sets[1], 0, budget)
+        found = validate(scorer, {"toy": sets[1]}, recipe.loss, 0, budget)
         assert found["loss_nats"] == pytest.approx(loss / total, rel=1e-5)
         assert found["accuracy"] == pytest.approx(right / total)
         assert found["pairs"] == pytest.approx(total)
@@ -210,12 +212,13 @@ def test_validation_by_source(base, sets):
     model = base_model(base, recipe)
     torch.nn.init.normal_(model.score.weight, generator=torch.Generator().manual_seed(0))
     scorer = TreeScorer(model, recipe)
-    found = validate(scorer, sets[1], 0, 400)
+    found = validate(scorer, {"toy": sets[1]}, recipe.loss, 0, 400)
     assert list(found["by_source"]) == ["a", "b"]
     for source, record in found["by_source"].items():
-        alone = validate(scorer, [e for e in sets[1] if e.source == source], 100, 400)
-        assert alone.pop("by_source").keys() == {source}
-        assert record == pytest.approx(alone, rel=1e-5)
+        own = {source: [e for e in sets[1] if e.source == source]}
+        alone = validate(scorer, own, recipe.loss, 100, 400)
+        assert alone["by_source"].keys() == {source}
+        assert record == pytest.approx({key: alone[key] for key in record}, rel=1e-5)
     parts = found["by_source"].values()
     assert sum(part["pairs"] for part in parts) == pytest.approx(found["pairs"])
     for name in ("loss_nats", "accuracy"):

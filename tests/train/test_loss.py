@@ -10,11 +10,14 @@ import torch
 from worldpm.train.loss import (
     bradley_terry,
     centring,
+    certainty_targets,
     davidson,
     edge_accuracy,
+    edge_margin,
     edge_weights,
     plackett_luce,
     rao_kupper,
+    squared_error,
 )
 
 WINNERS, LOSERS = torch.tensor([0, 0, 1]), torch.tensor([1, 2, 2])
@@ -208,8 +211,9 @@ def test_centring_by_hand():
         lambda s, w, t: davidson(s, WINNERS, LOSERS, w, TIED, TIE_WEIGHTS.double(), t),
         lambda s, w, t: plackett_luce(s, [torch.tensor([2, 0, 1])], w[:1]),
         lambda s, w, t: centring(s, WINNERS, LOSERS, w),
+        lambda s, w, t: squared_error(s[:, None], t * torch.tensor([[2.0], [0.3], [-3.0]]), w),
     ],
-    ids=["soft bradley-terry", "rao-kupper", "davidson", "plackett-luce", "centring"],
+    ids=["soft", "rao-kupper", "davidson", "plackett-luce", "centring", "squared error"],
 )
 def test_gradients(loss, strength):
     """Autograd's gradients are those of finite differences, in float64; and are not all zero."""
@@ -228,3 +232,47 @@ def test_far_scores_stay_finite_with_ties(likelihood):
     (gradient,) = torch.autograd.grad(loss, scores)
     assert torch.isfinite(loss)
     assert torch.isfinite(gradient).all()
+
+
+def test_squared_error_by_hand():
+    """The mean over a reply's known ratings, weighted and summed; NaN is missing, not zero."""
+    nan = math.nan
+    outputs = torch.tensor([[1.0, 5.0], [2.0, 9.0], [3.0, 3.0]], requires_grad=True)
+    ratings = torch.tensor([[0.0, 2.0], [4.0, nan], [nan, nan]])
+    loss = squared_error(outputs, ratings, torch.tensor([2.0, 3.0, 0.0]))
+    assert float(loss.detach()) == pytest.approx(2 * (1 + 9) / 2 + 3 * 4)
+    (gradient,) = torch.autograd.grad(loss, outputs)
+    assert gradient.tolist() == [[2.0, 6.0], [-12.0, 0.0], [0.0, 0.0]]
+
+
+def test_squared_error_checks_shapes():
+    """Ratings of a vector would broadcast against columns; the shape checks see it."""
+    with pytest.raises(jaxtyping.TypeCheckError):
+        squared_error(torch.zeros(3, 2), torch.zeros(3, 1), torch.ones(3))
+    with pytest.raises(jaxtyping.TypeCheckError):
+        squared_error(torch.zeros(3, 2), torch.zeros(3, 2), torch.ones(2))
+
+
+def test_certainty_targets():
+    """0 is a coin, 1 is certain; smoothing turns its share of labels round, of a coin none."""
+    certainties = torch.tensor([0.0, 0.5, 1.0])
+    assert certainty_targets(certainties).tolist() == [0.5, 0.75, 1.0]
+    found = certainty_targets(certainties, 0.1).tolist()
+    assert found == pytest.approx([0.5, 0.7, 0.9])
+
+
+def test_soft_labels_are_least_at_the_log_odds():
+    """The best lead is ln(P / (1 - P)) for the soft label, and has no end for the hard one."""
+    targets = certainty_targets(torch.tensor([0.6], dtype=torch.float64))
+    one = torch.ones(1, dtype=torch.float64)
+    at = torch.tensor([math.log(4), 0.0], dtype=torch.float64, requires_grad=True)
+    soft = bradley_terry(at, *edge(0, 1)[:2], one, targets=targets)
+    assert float(torch.autograd.grad(soft, at)[0].abs().max()) < 1e-12
+    hard = bradley_terry(at, *edge(0, 1)[:2], 0.6 * one)
+    assert float(torch.autograd.grad(hard, at)[0].abs().max()) > 0.1
+
+
+def test_edge_margin():
+    """The weighted leads of the winners, in the scores' units."""
+    scores = torch.tensor([2.0, 1.0, -1.0])
+    assert edge_margin(scores, WINNERS, LOSERS, WEIGHTS) == 1.0 * 1 + 2.0 * 3 + 0.5 * 2

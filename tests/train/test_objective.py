@@ -8,12 +8,12 @@ import torch
 from tiny import tiny_tokenizer
 
 from worldpm.config import load_settings
-from worldpm.errors import ConfigError
+from worldpm.errors import ConfigError, DataError
 from worldpm.records import Comparison, Edge, Message
 from worldpm.tokens.encode import Encoder
 from worldpm.train.examples import join_edges, make_examples
 from worldpm.train.loss import bradley_terry, davidson, plackett_luce, rao_kupper
-from worldpm.train.objective import objective, ranking_of, ties_of
+from worldpm.train.objective import check_labels, objective, ranking_of, scores_of, ties_of
 from worldpm.train.recipe import DataSettings, LossSettings, Recipe
 
 RANKED = ((2, 0), (2, 1), (0, 1))  # 2 before 0 before 1
@@ -25,14 +25,15 @@ def encoder(tmp_path_factory):
     return Encoder.from_folder(tiny_tokenizer(tmp_path_factory.mktemp("tokenizer")))
 
 
-def example(encoder, *edges, replies=3, margin=None):
+def example(encoder, *edges, replies=3, margin=None, weight=1.0, ratings=(), attributes=()):
     texts = ["red hills", "the cat", "good", "bad"][:replies]
-    better = tuple(Edge(winner, loser, margin) for winner, loser in edges)
+    better = tuple(Edge(winner, loser, margin, weight) for winner, loser in edges)
     row = Comparison(
         "1", "toy", None, (Message("user", "Hi"),),
         tuple((Message("assistant", text),) for text in texts), better,
+        {"replies": [{"ratings": each} for each in ratings]} if ratings else {},
     )  # fmt: skip
-    (found,) = make_examples([row], encoder, DataSettings(), Counter())
+    (found,) = make_examples([row], encoder, DataSettings(), Counter(), tuple(attributes))
     return found
 
 
@@ -121,8 +122,88 @@ def test_ties_are_the_pairs_without_an_edge(encoder):
 
 
 def test_settings_that_do_not_go_together():
-    """Margins and smoothing are Bradley-Terry's; asking for them elsewhere is an error."""
+    """What is Bradley-Terry's alone is an error elsewhere, and so are attributes out of place."""
     load_settings(Recipe, None, ["loss.kind=plackett-luce", "loss.centring=0.01"])
-    for other in ("loss.margin_scale=1", "loss.label_smoothing=0.1"):
-        with pytest.raises(ConfigError, match="do not go with davidson"):
+    for other in ("loss.margin_scale=1", "loss.label_smoothing=0.1", "loss.soft_labels=true"):
+        with pytest.raises(ConfigError, match="does not go with davidson"):
             load_settings(Recipe, None, ["loss.kind=davidson", other])
+    for wrong in (
+        ["loss.kind=regression"],
+        ["loss.attributes={correctness=1}"],
+        ["loss.kind=regression", "loss.attributes={correctness=0}"],
+    ):
+        with pytest.raises(ConfigError, match="attributes"):
+            load_settings(Recipe, None, wrong)
+
+
+def test_soft_labels_read_weights_as_certainties(encoder):
+    """An edge of weight w costs what P = (1 + w) / 2 costs, at the comparison's whole weight."""
+    sure = example(encoder, (0, 1), replies=2)
+    unsure = example(encoder, (0, 1), replies=2, weight=0.6)
+    scores = [1.0, -0.5]
+    won, lost = math.log1p(math.exp(-1.5)), math.log1p(math.exp(1.5))
+    soft = float(loss_of(scores, [unsure], soft_labels=True))
+    assert soft == pytest.approx(0.8 * won + 0.2 * lost)
+    assert soft != pytest.approx(float(loss_of(scores, [unsure])))
+    hard = float(loss_of(scores, [sure]))
+    assert float(loss_of(scores, [sure], soft_labels=True)) == pytest.approx(hard)
+    both = loss_of(scores, [unsure], soft_labels=True, label_smoothing=0.1)
+    assert float(both) == pytest.approx(0.74 * won + 0.26 * lost)
+
+
+def test_soft_labels_and_weights_have_one_gradient_at_equal_scores(encoder):
+    """So the two readings of votes begin alike, and differ once the scores do."""
+    rows = [example(encoder, *RANKED, weight=0.3), example(encoder, (1, 0), replies=2, weight=0.9)]
+
+    def gradient(scores, **settings):
+        scores = torch.tensor(scores, requires_grad=True)
+        loss = objective(scores, rows, LossSettings(**settings))
+        return torch.autograd.grad(loss, scores)[0]
+
+    equal, apart = [0.2] * 5, [1.0, -1.0, 0.0, 2.0, 0.0]
+    torch.testing.assert_close(gradient(equal, soft_labels=True), gradient(equal))
+    assert not torch.allclose(gradient(apart, soft_labels=True), gradient(apart), atol=1e-2)
+
+
+def test_soft_labels_refuse_what_is_no_certainty(encoder):
+    """A weight over 1 cannot be a probability's; the source is named."""
+    settings = LossSettings(soft_labels=True)
+    fine = example(encoder, *RANKED, weight=1.0)
+    check_labels([fine], settings)
+    heavy = example(encoder, *RANKED, weight=1.5)
+    check_labels([heavy], LossSettings())
+    with pytest.raises(DataError, match=r"source 'toy' weighs 1\.5"):
+        check_labels([fine, heavy], settings)
+
+
+ATTRIBUTES = {"helpfulness": 1.0, "verbosity": -0.5}
+
+
+def rated(encoder, *ratings, edges=()):
+    return example(encoder, *edges, replies=len(ratings), ratings=ratings, attributes=ATTRIBUTES)
+
+
+def test_regression_by_hand(encoder):
+    """Squared errors, meaned over a reply's ratings and its comparison's replies; the missing mask.
+
+    The head's five outputs make one score by the attributes' weights.
+    """
+    full, half = {"helpfulness": 4, "verbosity": 1}, {"verbosity": 2.0, "humour": 3}
+    row = rated(encoder, full, half, {}, edges=((0, 1),))
+    outputs = torch.tensor([[3.0, 1.0], [100.0, 0.0], [7.0, 7.0]], requires_grad=True)
+    settings = LossSettings(kind="regression", attributes=ATTRIBUTES)
+    assert scores_of(outputs, settings).tolist() == [2.5, 100.0, 3.5]
+    loss = objective(outputs, [row], settings)
+    assert row.pairs == 1  # one edge: "replies" counts no more pairs than edges
+    assert float(loss.detach()) == pytest.approx(row.pairs * (0.5 + 4.0) / 2)
+    (gradient,) = torch.autograd.grad(loss, outputs)
+    assert (gradient != 0).tolist() == [[True, False], [False, True], [False, False]]
+
+
+def test_regression_of_one_attribute(encoder):
+    """Its output is a vector, as a score is, and the loss is that of the column."""
+    row = example(encoder, replies=2, ratings=({"h": 1}, {"h": 3}), attributes=("h",))
+    settings = LossSettings(kind="regression", attributes={"h": 2.0})
+    outputs = torch.tensor([2.0, 2.5])
+    assert float(objective(outputs, [row], settings)) == pytest.approx((1.0 + 0.25) / 2)
+    assert scores_of(outputs, settings).tolist() == [4.0, 5.0]

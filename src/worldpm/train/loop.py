@@ -7,8 +7,9 @@ exactly where it was. Several processes (`Ranks`) go through it side by side: th
 comparisons, and stop, save and skip at the same step.
 """
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ Log = Callable[[dict[str, Any]], None]
 def fit(
     model: PreferenceModel,
     examples: Sequence[Example],
-    validation: Sequence[Example],
+    validation: Mapping[str, Sequence[Example]],
     recipe: Recipe,
     run: Path,
     *,
@@ -41,11 +42,12 @@ def fit(
 ) -> None:
     """Train the parameters of `model` that require gradients, in place.
 
-    `log` gets one record a step ("step"), one a look at the validation set ("validation") and
-    remarks ("note"). With `resume`, `on_resume` is told from which step it goes on and at which it
-    last looked: records of later ones come again. Raises InterruptedRunError after saving when
-    `stop_requested()` turns true in any process, and WorldPMError when the loss is not finite three
-    steps in a row, or where the disk has no room for a checkpoint.
+    `log` gets one record a step ("step"), one a look at the validation sets ("validation"), remarks
+    ("note") and which look was the best ("best"), whose weights `keep_best` leaves in `model`. With
+    `resume`, `on_resume` is told from which step it goes on and at which it last looked: records of
+    later ones come again. Raises InterruptedRunError after saving when `stop_requested()` turns
+    true in any process, and WorldPMError when the loss is not finite three steps in a row, or where
+    the disk has no room for a checkpoint.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = build_optimizer(trained, recipe.optim)
@@ -54,17 +56,21 @@ def fit(
     steps = plan_steps(pairs, repeats, recipe.data.batch_pairs, recipe.data.epochs, recipe.seed)
     progress: dict[str, Any] = {
         "step": 0, "pairs": 0.0, "tokens": 0, "seconds": 0.0, "skipped_steps": 0, "validated": None,
+        "best": None,
     }  # fmt: skip
+
+    def note(text: str) -> None:
+        log({"kind": "note", "note": text})
+
     if resume:
-        found = load_checkpoint(
-            run, trained, optimizer, lambda text: log({"kind": "note", "note": text}), ranks
-        )
+        found = load_checkpoint(run, trained, optimizer, note, ranks)
         if found:
             progress |= {"validated": found["step"], **found}
         on_resume(progress["step"], progress["validated"])
     device = next(model.parameters()).device
     scorer = TreeScorer(model, recipe, device, sharded=ranks.sharded)
-    validation = sample(validation, recipe.run.validation_comparisons, recipe.seed)
+    most = recipe.run.validation_comparisons
+    sets = {name: sample(own, most, recipe.seed) for name, own in validation.items()}
     budget = recipe.data.micro_batch_tokens
     bad_steps: list[dict[str, Any]] = []
     saved = time.monotonic()
@@ -75,11 +81,17 @@ def fit(
     def look_if_due() -> None:
         step = progress["step"]
         due = step % recipe.run.validate_every_steps == 0 or step == len(steps)
-        if validation and due and progress["validated"] != step:
-            found = validate(scorer, validation, len(examples), budget, ranks)
+        if sets and due and progress["validated"] != step:
+            found = validate(scorer, sets, recipe.loss, len(examples), budget, ranks)
             log({"kind": "validation", "step": step, "pairs": progress["pairs"],
                  **{f"validation_{k}": v for k, v in found.items()}})  # fmt: skip
             progress["validated"] = step
+            best = progress["best"]
+            lowest = math.inf if best is None else best["objective"]
+            if step and found["objective"] < lowest:
+                progress["best"] = {"step": step, "objective": found["objective"]}
+                if recipe.run.keep_best:
+                    save()
 
     look_if_due()
     while progress["step"] < len(steps):
@@ -114,6 +126,10 @@ def fit(
             save()
             saved = time.monotonic()
     save()
+    if best := progress["best"]:
+        log({"kind": "best", **best})
+        if recipe.run.keep_best and best["step"] != progress["step"]:
+            load_checkpoint(run, trained, optimizer, note, ranks, best["step"])
 
 
 def diagnosis(bad_steps: Sequence[dict[str, Any]]) -> str:

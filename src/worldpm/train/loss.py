@@ -118,6 +118,37 @@ def centring(
     return (weights * (scores[winners] + scores[losers]).square()).sum()
 
 
+def squared_error(
+    outputs: Float[Tensor, "replies attributes"],
+    ratings: Float[Tensor, "replies attributes"],
+    weights: Float[Tensor, "replies"],
+) -> Float[Tensor, ""]:
+    """Weighted sum of each reply's mean squared error over the ratings it has, in ratings squared.
+
+    Regression heads of several attributes (SteerLM, Dong et al. 2023; HelpSteer2, Wang et al.
+    2024). A rating that is NaN is missing: it adds nothing to the loss or the gradient. A
+    reply without any counts nothing, so its weight should be 0.
+    """
+    known = ~ratings.isnan()
+    apart = (outputs - ratings.nan_to_num()) * known
+    each = apart.square().sum(1) / known.sum(1).clamp(min=1)
+    return (weights * each).sum()
+
+
+def certainty_targets(
+    certainties: Float[Tensor, "edges"], smoothing: float = 0.0
+) -> Float[Tensor, "edges"]:
+    """P(the winner is better) from certainties 2 P - 1, which votes give as weights of edges.
+
+    Both say the same of votes: at equal scores the soft label P and a hard label that weighs 2 P -
+    1 have one gradient. Apart from there they differ: the hard label asks for ever larger leads,
+    the soft one for a lead of ln(P / (1 - P)) (Bradley and Terry's own estimate). `smoothing` turns
+    that share of the labels round (Szegedy et al. 2016, with two classes).
+    """
+    better = (1 + certainties) / 2
+    return (1 - smoothing) * better + smoothing * (1 - better)
+
+
 def edge_weights(
     edges_per_comparison: list[int], replies_per_comparison: list[int], weighting: str
 ) -> tuple[list[float], list[float]]:
@@ -135,6 +166,17 @@ def edge_weights(
         per_edge.append(total[weighting] / edges)
         totals.append(float(total[weighting]))
     return per_edge, totals
+
+
+@torch.no_grad()
+def edge_margin(
+    scores: Float[Tensor, "replies"],
+    winners: Int[Tensor, "edges"],
+    losers: Int[Tensor, "edges"],
+    weights: Float[Tensor, "edges"],
+) -> float:
+    """Weighted sum of the winners' leads, score of winner - score of loser, in log-odds units."""
+    return float((weights * (scores[winners] - scores[losers])).sum())
 
 
 @torch.no_grad()

@@ -1,8 +1,11 @@
-"""What a step minimises: scores of examples and the recipe's `[loss]` -> one number to descend.
+"""What a step minimises: outputs for examples and the recipe's `[loss]` -> one number to descend.
 
-    objective(scores (replies of all examples,), examples, settings)  ->  loss in nats, summed
+    objective(outputs of the head for all replies, examples, settings)  ->  loss, summed
+    scores_of(outputs, settings)                                        ->  scores (replies,)
 
-The pure losses are in `worldpm.train.loss`; here they meet the edges, ties and rankings of
+The head has one output a reply, its score, or for a regression one for each rated attribute, whose
+weighted sum is the score. Losses are in nats, a regression's in squared units of its ratings. The
+pure losses are in `worldpm.train.loss`; here they meet the edges, ties and rankings of
 comparisons. Whatever the kind, a comparison counts its `pairs`, so that losses of several kinds
 stand on one scale.
 """
@@ -13,15 +16,27 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from worldpm.errors import DataError
 from worldpm.train.examples import Edges, Example, join_edges
-from worldpm.train.loss import bradley_terry, centring, davidson, plackett_luce, rao_kupper
+from worldpm.train.loss import (
+    bradley_terry,
+    centring,
+    certainty_targets,
+    davidson,
+    plackett_luce,
+    rao_kupper,
+    squared_error,
+)
 from worldpm.train.recipe import LossSettings
 
 
-def objective(scores: Tensor, examples: Sequence[Example], settings: LossSettings) -> Tensor:
-    """The loss of `examples`, whose replies scored `scores` (replies,), weighted and summed."""
+def objective(outputs: Tensor, examples: Sequence[Example], settings: LossSettings) -> Tensor:
+    """The loss of `examples`, weighted and summed; `outputs` as the head gives them."""
     edges = join_edges(examples)
-    if settings.kind == "bradley-terry":
+    scores = scores_of(outputs, settings)
+    if settings.kind == "regression":
+        loss = _regression(outputs, examples)
+    elif settings.kind == "bradley-terry":
         loss = _bradley_terry(scores, edges, settings)
     elif settings.kind == "plackett-luce":
         loss = _plackett_luce(scores, examples, settings)
@@ -33,13 +48,49 @@ def objective(scores: Tensor, examples: Sequence[Example], settings: LossSetting
     return loss
 
 
+def scores_of(outputs: Tensor, settings: LossSettings) -> Tensor:
+    """Scores (replies,) of a head's outputs: they themselves, or the sum of weighted attributes."""
+    if not settings.attributes:
+        return outputs
+    weights = torch.tensor(list(settings.attributes.values()), dtype=outputs.dtype)
+    return outputs.reshape(-1, len(weights)) @ weights  # (replies, attributes) -> (replies,)
+
+
+def check_labels(examples: Sequence[Example], settings: LossSettings) -> None:
+    """DataError for weights of edges that `soft_labels` cannot read as probabilities."""
+    for example in examples if settings.soft_labels else ():
+        share = example.pairs / len(example.winners)
+        most = max(example.edge_weights) / share
+        if most > 1 + 1e-6:
+            raise DataError(
+                f"loss.soft_labels: an edge of the source {example.source!r} weighs {most:g}, over "
+                "1, which is no certainty of votes; make the comparisons with certainty = true "
+                "and without weights of exposure"
+            )
+
+
 def _bradley_terry(scores: Tensor, edges: Edges, settings: LossSettings) -> Tensor:
     margins = targets = None
+    weights = edges.weights
     if settings.margin_scale:
         margins = settings.margin_scale * edges.margins.log1p()
-    if settings.label_smoothing:
+    if settings.soft_labels:
+        targets = certainty_targets(edges.weights / edges.shares, settings.label_smoothing)
+        weights = edges.shares
+    elif settings.label_smoothing:
         targets = torch.full_like(edges.weights, 1 - settings.label_smoothing)
-    return bradley_terry(scores, edges.winners, edges.losers, edges.weights, margins, targets)
+    return bradley_terry(scores, edges.winners, edges.losers, weights, margins, targets)
+
+
+def _regression(outputs: Tensor, examples: Sequence[Example]) -> Tensor:
+    """A comparison's weight, spread evenly over its replies that have a rating."""
+    ratings = torch.tensor([own for example in examples for own in example.ratings])
+    weights: list[float] = []
+    for example in examples:
+        rated = [any(value == value for value in own) for own in example.ratings]
+        weights += [example.pairs * one / sum(rated) for one in rated]
+    wide = outputs.reshape(ratings.shape)
+    return squared_error(wide, ratings.to(wide.dtype), torch.tensor(weights, dtype=wide.dtype))
 
 
 def ranking_of(example: Example) -> list[int] | None:

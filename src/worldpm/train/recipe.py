@@ -56,10 +56,21 @@ class DataSettings(Settings):
 class LossSettings(Settings):
     """What the scores are fitted to; `worldpm/train/loss.py` has the formulas and their sources."""
 
-    kind: Literal["bradley-terry", "plackett-luce", "rao-kupper", "davidson"] = _key(
+    kind: Literal["bradley-terry", "plackett-luce", "rao-kupper", "davidson", "regression"] = _key(
         "bradley-terry over the edges; plackett-luce where they rank all replies; rao-kupper or "
-        "davidson where a pair without an edge was judged a tie, as nothing else makes it one",
+        "davidson where a pair without an edge was judged a tie, as nothing else makes it one; "
+        "regression on the ratings of `attributes`",
         "bradley-terry",
+    )
+    attributes: dict[str, float] = _key(
+        "the ratings that a regression fits, by name, and what each adds to the score; a rating "
+        "that a reply lacks is left out",
+        {},
+    )
+    soft_labels: bool = _key(
+        "read an edge's weight w, which `worldpm pairs` makes of votes with certainty = true, as "
+        "the probability (1 + w) / 2 that its winner is better; bradley-terry only",
+        False,
     )
     margin_scale: float = _key(
         "a winner must lead by this times ln(1 + the edge's margin); bradley-terry only", 0.0, ge=0
@@ -77,9 +88,14 @@ class LossSettings(Settings):
     )
 
     @model_validator(mode="after")
-    def _margins_are_bradley_terrys(self) -> Self:
-        if self.kind != "bradley-terry" and (self.margin_scale or self.label_smoothing):
-            raise ValueError(f"margin_scale and label_smoothing do not go with {self.kind}")
+    def _settings_that_go_together(self) -> Self:
+        for name in ("margin_scale", "label_smoothing", "soft_labels"):
+            if self.kind != "bradley-terry" and getattr(self, name):
+                raise ValueError(f"{name} does not go with {self.kind}")
+        if (self.kind == "regression") != bool(self.attributes):
+            raise ValueError("attributes must be named for regression, and for nothing else")
+        if self.attributes and not any(self.attributes.values()):
+            raise ValueError("attributes: all weigh 0, so that every score would be 0")
         return self
 
 
@@ -103,10 +119,13 @@ class RunSettings(Settings):
 
     validate_every_steps: int = _key("steps from one validation to the next", 50, ge=1)
     validation_comparisons: int = _key(
-        "comparisons of a validation, sampled by the seed", 300, ge=1
+        "comparisons of each validation set, sampled by the seed", 300, ge=1
     )
     checkpoint_every_seconds: float = _key("seconds from one checkpoint to the next", 180.0, gt=0)
     keep_checkpoints: int = _key("newest checkpoints that are kept", 2, ge=1)
+    keep_best: bool = _key(
+        "keep the checkpoint of the lowest validation loss, and make it RUN/model", False
+    )
     frozen_cache_gigabytes: float = _key("memory for outputs of frozen layers", 4.0, ge=0)
 
 

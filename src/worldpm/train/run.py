@@ -25,19 +25,20 @@ from worldpm.model.allocator import keep_freed_memory
 from worldpm.model.checkpoint import (
     architecture_of,
     check_state,
-    head_of,
     read_config,
     read_json,
     read_state,
     weight_files,
     write_model,
 )
-from worldpm.model.decoder import PreferenceModel, linear_head, mlp_head
+from worldpm.model.decoder import PreferenceModel
 from worldpm.store import MANIFEST, file_sha256, part_files, read_manifest, versions, write_atomic
 from worldpm.tokens.encode import Encoder
-from worldpm.train.examples import load_examples
+from worldpm.train.examples import load_examples, load_sets
+from worldpm.train.heads import folded, keep_attributes, new_head, start_at
 from worldpm.train.loop import fit
 from worldpm.train.lora import LoRALinear, add_lora, begin_with, extract
+from worldpm.train.objective import check_labels
 from worldpm.train.recipe import Recipe
 from worldpm.train.runlog import RunLog
 
@@ -59,14 +60,7 @@ def base_model(base: Path, recipe: Recipe) -> PreferenceModel:
         )
     state = read_state(base)
     torch.manual_seed(recipe.seed)
-    if any(name.startswith("score.") for name in state):
-        head = head_of(state, config.hidden_size, base)
-    else:
-        head = (linear_head if recipe.model.head == "linear" else mlp_head)(config.hidden_size)
-        *_, last = (m for m in head.modules() if isinstance(m, torch.nn.Linear))
-        for parameter in last.parameters():
-            torch.nn.init.zeros_(parameter)
-        state |= {f"score.{name}": tensor for name, tensor in head.state_dict().items()}
+    head = new_head(state, config.hidden_size, recipe, base)
     model = PreferenceModel(config, head)
     architecture_of(model)  # refuses now what could not be written at the end
     check_state(state, model.state_dict(), base)
@@ -139,22 +133,31 @@ def train(
     model = base_model(base, recipe)
     if beginning is not None:
         begin_with(model, beginning)
+    attributes = tuple(recipe.loss.attributes)
     goes_on = _check_run(run, identity, resume=resume, force=force)
-    examples, dropped = load_examples(data, "train", encoder, recipe.data)
-    validation, lost = load_examples(data, "validation", encoder, recipe.data)
+    examples, dropped = load_examples(data, "train", encoder, recipe.data, attributes)
+    validation, lost = load_sets(data, "validation", encoder, recipe.data, attributes)
+    check_labels(examples, recipe.loss)
+    if attributes:
+        start_at(model.score, examples)
     if not any(recipe.data.repeats.get(example.source, 1) for example in examples):
         raise ConfigError("data.repeats: 0 for every source leaves nothing to train on")
     if not goes_on:  # now that nothing is known to be wrong, a run that --force replaces may go
         _begin_run(run, identity)
     with RunLog(run, quiet=quiet) as log, _stop_on_signals() as stop_requested:
         log.note(f"train: {len(examples)} comparisons; left out: {dict(dropped) or 'none'}")
-        log.note(f"validation: {len(validation)} comparisons; left out: {dict(lost) or 'none'}")
+        for name, held in validation.items():
+            log.note(f"validation {name}: {len(held)} comparisons")
+        log.note(f"validation: left out: {dict(lost) or 'none'}")
         for source in sorted(recipe.data.repeats.keys() - {example.source for example in examples}):
             log.note(f"data.repeats: no comparison to train on is of the source {source!r}")
         fit(
             model, examples, validation, recipe, run,
             resume=resume, log=log.record, on_resume=log.rewind, stop_requested=stop_requested,
         )  # fmt: skip
+    if attributes:
+        keep_attributes(model.score, recipe.loss.attributes, run)
+        model.score = folded(model.score, recipe.loss)
     if recipe.lora.rank:
         write_adapter(extract(model, recipe.lora), run / "adapter", base.name)
     write_model(

@@ -44,10 +44,11 @@ def save_checkpoint(
     keep: int,
     ranks: Ranks = ALONE,
 ) -> None:
-    """Write the checkpoint of `progress["step"]` and remove all but the newest `keep`.
+    """Write the checkpoint of `progress["step"]` and remove all but the newest `keep` and the best.
 
-    Checkpoints of later steps are left from before a fallback, damaged, and go too. Raises
-    WorldPMError, in all processes, if it cannot be written; those before it then still stand.
+    The best is that of `progress["best"]["step"]`, where there is one. Checkpoints of later steps
+    are left from before a fallback, damaged, and go too. Raises WorldPMError, in all processes, if
+    it cannot be written; those before it then still stand.
     """
     folder = run / "checkpoints" / f"step-{progress['step']:08d}"
     partial = folder.with_name(f".{folder.name}.partial")
@@ -89,8 +90,10 @@ def save_checkpoint(
     if ranks.first:
         found = checkpoints(run)
         own = found.index(folder)
+        best = progress.get("best") or {}
         for old in found[: max(0, own + 1 - keep)] + found[own + 1 :]:
-            shutil.rmtree(old, ignore_errors=True)
+            if old.name != f"step-{best.get('step', -1):08d}":
+                shutil.rmtree(old, ignore_errors=True)
 
 
 def checkpoints(run: Path) -> list[Path]:
@@ -104,18 +107,23 @@ def load_checkpoint(
     optimizer: torch.optim.Optimizer,
     warn: Callable[[str], None],
     ranks: Ranks = ALONE,
+    step: int | None = None,
 ) -> dict[str, Any] | None:
     """Restore the newest undamaged checkpoint in place; its progress, or None if there is none.
 
-    It may be one of another number of processes. Progress holds at least "step" and, from where on
-    steps were skipped, "skipped_steps": the optimiser has not counted those.
+    With `step`, that one alone. It may be one of another number of processes. Progress holds at
+    least "step" and, from where on steps were skipped, "skipped_steps": the optimiser has not
+    counted those.
     """
     for name in reversed(ranks.gather([folder.name for folder in checkpoints(run)])[0]):
         folder = run / "checkpoints" / name
+        if step is not None and name != f"step-{step:08d}":
+            continue
         record, problem = _checked(folder, ranks)
         problems = [found for found in ranks.gather(problem) if found]
         if problems:
-            warn(f"{folder}: damaged ({problems[0]}); falling back to the checkpoint before")
+            then = "falling back to the checkpoint before" if step is None else "it is not used"
+            warn(f"{folder}: damaged ({problems[0]}); {then}")
             continue
         progress: dict[str, Any] = record["progress"]
         restore(folder, record["tensors"], trained, optimizer, progress, ranks)

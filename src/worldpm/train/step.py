@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from worldpm.model.batch import collate
 from worldpm.model.decoder import PreferenceModel
 from worldpm.tokens.pack import pack
-from worldpm.train.examples import Example, join_edges
-from worldpm.train.loss import edge_accuracy
-from worldpm.train.objective import objective
+from worldpm.train.examples import Example
+from worldpm.train.measures import Sums, measure, merge, record
+from worldpm.train.objective import objective, scores_of
 from worldpm.train.parallel import ALONE, Ranks, norm_value, share, sum_gradients
 from worldpm.train.recipe import Recipe
 
@@ -131,26 +131,29 @@ def take_step(
     Several processes share the comparisons; the record is that of all of them together.
     """
     total = sum(examples[key].pairs for key in keys)
-    loss_nats = right = 0.0
-    tokens = 0
+    descended = 0.0
+    found: list[Sums] = []
     for group in own_batches(examples, keys, budget, ranks):
         if not group:  # a pass for the others' sake, of which nothing counts
             least = min(keys, key=lambda key: examples[key].tree.tokens.size)
             (scorer([examples[least]], [least]).sum() * 0.0).backward()  # type: ignore[no-untyped-call]
             continue
         chosen = [examples[key] for key in group]
-        edges = join_edges(chosen)
-        scores = scorer(chosen, group)
-        loss = objective(scores, chosen, recipe.loss) / total
+        outputs = scorer(chosen, group)
+        loss = objective(outputs, chosen, recipe.loss) / total
         loss.backward()  # type: ignore[no-untyped-call]
-        loss_nats += float(loss.detach())
-        right += edge_accuracy(scores, edges.winners, edges.losers, edges.weights) / total
-        tokens += sum(example.tree.tokens.size for example in chosen)
+        descended += float(loss.detach())
+        found.append(measure(scores_of(outputs, recipe.loss), chosen))
     sum_gradients(trained.values(), ranks)
-    sums = ranks.sums({"loss_nats": loss_nats, "accuracy": right, "step_tokens": tokens})
+    everyone = ranks.gather([descended, merge(found)])
+    loss_of_all = sum(each[0] for each in everyone)
+    seen = record(merge(each[1] for each in everyone))
     norm = norm_value(nn.utils.clip_grad_norm_(trained.values(), recipe.optim.max_grad_norm))
-    skipped = not (math.isfinite(sums["loss_nats"]) and math.isfinite(norm))
+    skipped = not (math.isfinite(loss_of_all) and math.isfinite(norm))
     if not skipped:
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return {**sums, "grad_norm": norm, "step_pairs": total, "skipped": skipped}
+    descent = "squared_error" if recipe.loss.kind == "regression" else "loss_nats"
+    return {**seen, descent: loss_of_all, "grad_norm": norm, "step_pairs": total,
+            "step_tokens": sum(examples[key].tree.tokens.size for key in keys),
+            "skipped": skipped}  # fmt: skip
