@@ -5,7 +5,8 @@
     {"id"?, "prompt", "chosen", "rejected"}  ->  the same, the scores of chosen and rejected
 
 `best` is the index of the highest score, the first of equals. A row without an id is called by its
-line number.
+line number. With `--best` every row also has its prompt and that reply, as "prompt" and
+"completion": best of n, and what rejection sampling trains on.
 """
 
 import sys
@@ -96,6 +97,13 @@ def score(
     trace: Annotated[
         bool, typer.Option("--trace", help="Add the score at every token to the rows.")
     ] = False,
+    best: Annotated[
+        bool,
+        typer.Option(
+            "--best",
+            help="Add the prompt and the best reply to the rows, as prompt and completion for TRL.",
+        ),
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep the rows of an unfinished -o and go on.")
     ] = False,
@@ -150,7 +158,7 @@ def score(
     identity = {
         "model": scorer.name, "trace": trace,
         "engine": engine_used.name, "dtype": engine_used.dtype,
-    }  # fmt: skip
+    } | ({"best": True} if best else {})  # fmt: skip
     output: AbstractContextManager[tuple[IO[bytes] | None, list[bytes]]] = nullcontext((None, []))
     finished = out is not None and resume and share.has_finished(out)
     if out is not None and not finished:
@@ -160,7 +168,8 @@ def score(
             say(f"{out}: goes on after {len(kept):,} rows", quiet=quiet)
         requests = iter(()) if finished else _after(share.rows(_requests(source)), kept)
         left = None if total is None else share.count(total) - len(kept)
-        for result in _score_rows(scorer, requests, left, trace=trace, quiet=quiet or streamed):
+        hidden = quiet or streamed
+        for result in _score_rows(scorer, requests, left, trace=trace, best=best, quiet=hidden):
             sizes = result["num_tokens"]
             sizes = sizes if isinstance(sizes, list) else [sizes]
             rows, replies, tokens = rows + 1, replies + len(sizes), tokens + sum(sizes)
@@ -225,26 +234,45 @@ def _requests(source: str) -> Iterator[Request]:
 
 
 def _score_rows(
-    scorer: "Scorer", requests: Iterable[Request], total: int | None, *, trace: bool, quiet: bool
+    scorer: "Scorer",
+    requests: Iterable[Request],
+    total: int | None,
+    *,
+    trace: bool,
+    best: bool,
+    quiet: bool,
 ) -> Iterator[dict[str, Any]]:
     """Yield the output row of each request, in order, a chunk of them in memory."""
-    waiting: deque[tuple[bool, object]] = deque()
+    waiting: deque[Request] = deque()
 
     def comparisons() -> Iterator[Comparison]:
-        for single, row_id, comparison in requests:
-            waiting.append((single, row_id))
-            yield comparison
+        for request in requests:
+            waiting.append(request)
+            yield request[2]
+
+    def row(scores: Sequence[Score]) -> dict[str, Any]:
+        single, row_id, comparison = waiting.popleft()
+        found = _row(single, row_id, scores)
+        return found | _chosen(comparison, scores) if best else found
 
     if not trace:
         found = scorer.iter_scores(comparisons())
-        for scores in with_progress(found, "score", total, quiet=quiet):
-            yield _row(*waiting.popleft(), scores)
+        yield from map(row, with_progress(found, "score", total, quiet=quiet))
         return
     traced = scorer.iter_traces(comparisons())
     for traces in with_progress(traced, "score", total, quiet=quiet):
-        scores = tuple(each.score for each in traces)
         pieces = [{"pieces": each.pieces, "scores": each.values} for each in traces]
-        yield {**_row(*waiting.popleft(), scores), "traces": pieces}
+        yield {**row([each.score for each in traces]), "traces": pieces}
+
+
+def _chosen(comparison: Comparison, scores: Sequence[Score]) -> dict[str, Any]:
+    """The prompt and the best reply as messages, in the form that TRL fine-tunes on."""
+    values = [each.value for each in scores]
+    reply = comparison.replies[values.index(max(values))]
+    return {
+        name: [{"role": message.role, "content": message.content} for message in messages]
+        for name, messages in (("prompt", comparison.prompt), ("completion", reply))
+    }
 
 
 def _row(single: bool, row_id: object, scores: Sequence[Score]) -> dict[str, Any]:
