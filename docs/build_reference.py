@@ -11,6 +11,7 @@ from typing import Any
 import typer
 from pydantic import BaseModel
 
+import worldpm.serve.dialects
 from worldpm.cli.app import FLOW, app
 from worldpm.evals.protocol_worldpm import CLASS_OF, ROWS
 from worldpm.evals.protocols import protocol
@@ -20,6 +21,7 @@ from worldpm.evals.suites import SUITES
 from worldpm.forum.forums import FORUMS
 from worldpm.pairs.imports import ImportSettings
 from worldpm.pairs.settings import PairSettings
+from worldpm.serve.dialects import DIALECTS
 from worldpm.serve.settings import ServeSettings
 from worldpm.train.recipe import Recipe
 
@@ -149,9 +151,35 @@ def server() -> str:
     return "\n".join([*head, *rows, ""])
 
 
+def dialects() -> str:
+    """Every route of the server with the keys of its body, by whose clients send it."""
+    lines = [
+        "# Dialects of the server", "",
+        "What `worldpm serve` answers, by whose clients send it; each form is tested with a recorded",
+        "request (`tests/serve/wire_forms.json`). Keys in brackets may be left out, others are",
+        "passed over, and a chat template or token ids in a request are refused.",
+        "", "```", inspect.getdoc(worldpm.serve.dialects) or "", "```",
+    ]  # fmt: skip
+    for name, routes in DIALECTS.items():
+        modules = dict.fromkeys(inspect.getmodule(route.parse) for route in routes)
+        about = [f"```\n{inspect.getdoc(module) or ''}\n```" for module in modules]
+        lines += ["", f"## {name}", "", *about, "", "| route | keys | |", "|---|---|---|"]
+        for route in routes:
+            fields = [
+                (key, field.is_required())
+                for key, field in route.request.model_fields.items()
+                if field.annotation is not type(None)
+            ]
+            fields.sort(key=lambda field: not field[1])
+            keys = ", ".join(f"`{key}`" if needed else f"[`{key}`]" for key, needed in fields)
+            lines.append(f"| `{route.method} {route.path}` | {keys} | {_cell(route.about)} |")
+    return "\n".join([*lines, ""])
+
+
 PAGES = {
     "command-line.md": command_line,
     "data.md": data_settings,
+    "dialects.md": dialects,
     "recipe.md": recipe,
     "serve.md": server,
     "suites.md": suites,
