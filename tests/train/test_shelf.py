@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from tiny import small_model
+from tiny import metrics, small_model, tiny_base, toy_data, toy_recipe
 
 from worldpm.model.checkpoint import read_model
 from worldpm.tokens.tree import build_tree
+from worldpm.train.run import train
 from worldpm.train.shelf import Shelf, frozen_digest
 
 
@@ -58,3 +59,21 @@ def test_a_file_cut_short_is_made_again(tmp_path, keep):
     path.write_bytes(path.read_bytes()[:keep])
     assert torch.equal(Shelf(tmp_path, "a").get(tree, lambda: value), value)
     assert torch.equal(Shelf(tmp_path, "a").get(tree, forbidden), value)
+
+
+def test_runs_that_share_a_shelf_learn_the_same(tmp_path):
+    """A second run reads what the first computed, and its losses are bitwise those without it."""
+    base, data = tiny_base(tmp_path / "base", layers=3), toy_data(tmp_path / "data", 24, 8)
+    recipe = toy_recipe("model.frozen_layers=2", "lora.rank=2")
+    shelf = tmp_path / "shelf"
+    train(recipe, base, [data], tmp_path / "plain", quiet=True)
+    train(recipe, base, [data], tmp_path / "first", frozen_cache=shelf, quiet=True)
+    made = {path: path.stat().st_mtime_ns for path in shelf.rglob("*.npy")}
+    assert len(made) == 32
+    train(recipe, base, [data], tmp_path / "second", frozen_cache=shelf, quiet=True)
+    assert {path: path.stat().st_mtime_ns for path in shelf.rglob("*.npy")} == made
+    losses = [
+        [row["loss_nats"] for row in metrics(tmp_path / name, "step")]
+        for name in ("plain", "first", "second")
+    ]
+    assert losses[0] == losses[1] == losses[2]

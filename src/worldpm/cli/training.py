@@ -1,4 +1,7 @@
-"""`train`: a recipe, a base and comparisons -> a run folder with checkpoints and a model."""
+"""`train`: a recipe, a base and comparisons -> a run folder with checkpoints and a model.
+
+    torchrun --nproc-per-node 8 -m worldpm train RECIPE.toml ...       the same, by eight processes
+"""
 
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +36,10 @@ def train(
         Path | None,
         typer.Option(help="Go on with this LoRA adapter of the base instead of a new one."),
     ] = None,
+    frozen_cache: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keep what frozen layers give here, for other runs too."),
+    ] = None,
     overrides: SetOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the run's newest checkpoint.")
@@ -61,11 +68,15 @@ def train(
         return
     from worldpm.model.default import fetch_base
     from worldpm.train import run
+    from worldpm.train.parallel import joined
 
-    result = run.train(
-        settings, base or fetch_base(), data, out,
-        adapter=adapter, resume=resume, force=force, quiet=quiet,
-    )  # fmt: skip
+    with joined(settings.parallel) as ranks:
+        result = run.train(
+            settings, base or fetch_base(), data, out,
+            adapter=adapter, frozen_cache=frozen_cache, resume=resume, force=force, quiet=quiet, ranks=ranks,
+        )  # fmt: skip
+    if not ranks.first:
+        return
     if as_json:
         print_json({"run": str(out), "model": str(out / "model"), **result})
         return

@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# The next worldpm-135m: its data, its candidates, and how they stand on the validation split.
+#
+#   recipes/default-2.sh FILES WORK [MINUTES]
+#
+# FILES and WORK are those of recipes/default.sh, whose folders of data are made here where they are
+# not yet. Only what may be shipped is trained on. With MINUTES it stops training after so long with
+# exit code 75; then, as after any stop, the same command goes on.
+#
+# Candidates, each in WORK/default-2:
+#   two-stage  default-2-forum.toml, then default-2.toml from its adapter
+#   mixed      default-2.toml alone, from the plain base: is the first stage worth its time?
+#   mixed-low  the same at a third of the learning rate
+# The last lines are their lowest validation losses. The held-out sets are not looked at here: they
+# are for the one that was chosen (benchmarks/default_model.py --model WORK/default-2/NAME/model).
+set -euo pipefail
+files=$1 work=$2 minutes=${3:-}
+here=$(cd "$(dirname "$0")" && pwd)
+out=$work/default-2
+mkdir -p "$out"
+begun=$SECONDS
+
+make_once() {  # make_once OUTPUT COMMAND...: outputs appear whole, so a present one is complete
+    local output=$1
+    shift
+    [ -e "$output" ] || "$@" -o "$output"
+}
+
+make_once "$work/threads" worldpm forum stackexchange "$files"/forum/stackexchange/*.7z
+make_once "$work/stackexchange" worldpm pairs "$work/threads" --set split.test=0 \
+    --held-out ai.stackexchange.com --held-out bicycles.meta.stackexchange.com \
+    --held-out datascience.stackexchange.com
+make_once "$work/hh-rlhf" worldpm import hh-rlhf "$files/preferences/hh_rlhf" --set test=0 \
+    --set test_by_subset.harmless-base=1.0 --set test_by_subset.helpful-base=0.5 \
+    --set shuffle=false
+make_once "$work/qa-feedback" worldpm import qa-feedback \
+    "$files/preferences/qa_feedback/dev_feedback.json" --set shuffle=false
+make_once "$work/ukpconvarg" worldpm import ukpconvarg \
+    "$files/preferences/ukpconvarg/UKPConvArg1Strict-CSV" --set shuffle=false
+make_once "$work/oasst-zh" worldpm import oasst-zh \
+    "$files/preferences/oasst_zh/oaast_rm_zh.json" --set shuffle=false
+
+train() {  # train NAME RECIPE OPTION...: once, gone on with where it was, within the time left
+    local run=$out/$1 recipe=$2 resume=() limit=()
+    shift 2
+    [ ! -e "$run/model/config.json" ] || return 0
+    [ ! -e "$run/run.json" ] || resume=(--resume)
+    if [ -n "$minutes" ]; then
+        local left=$((60 * minutes - SECONDS + begun))
+        [ "$left" -gt 0 ] || exit 75
+        limit=(timeout --preserve-status --signal=TERM "$left")
+    fi
+    ${limit[@]+"${limit[@]}"} worldpm train "$here/$recipe" "$@" \
+        --frozen-cache "$out/frozen" ${resume[@]+"${resume[@]}"} -o "$run"
+}
+
+data=()
+for name in stackexchange hh-rlhf qa-feedback ukpconvarg oasst-zh; do
+    data+=(--data "$work/$name")
+done
+train forum default-2-forum.toml --data "$work/stackexchange"
+train two-stage default-2.toml --adapter "$out/forum/adapter" "${data[@]}"
+train mixed default-2.toml "${data[@]}"
+train mixed-low default-2.toml "${data[@]}" --set optim.lr=1e-4 --set optim.head_lr=2e-4
+
+python "$here/../benchmarks/candidates.py" "$out"/{two-stage,mixed,mixed-low}
