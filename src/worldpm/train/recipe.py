@@ -126,6 +126,11 @@ class RunSettings(Settings):
     keep_best: bool = _key(
         "keep the checkpoint of the lowest validation loss, and make it RUN/model", False
     )
+    activation_checkpointing: Literal["auto", "always", "never"] = _key(
+        "whether layers are computed again for the backward pass, to save memory; the bits are "
+        "the same, and auto does it for batches that would not fit",
+        "auto",
+    )
     frozen_cache_gigabytes: float = _key("memory for outputs of frozen layers", 4.0, ge=0)
 
 

@@ -11,6 +11,7 @@ the batch.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,10 +21,13 @@ from worldpm.model.batch import collate
 from worldpm.model.decoder import PreferenceModel
 from worldpm.tokens.pack import pack
 from worldpm.train.examples import Example
+from worldpm.train.frozen import FrozenLayers
 from worldpm.train.measures import Sums, measure, merge, record
+from worldpm.train.memory import Recomputing
 from worldpm.train.objective import objective, scores_of
 from worldpm.train.parallel import ALONE, Ranks, norm_value, share, sum_gradients
 from worldpm.train.recipe import Recipe
+from worldpm.train.shelf import Shelf, frozen_digest
 
 CPU = torch.device("cpu")
 
@@ -58,6 +62,7 @@ class TreeScorer:
         device: torch.device = CPU,
         *,
         sharded: bool = False,
+        frozen_cache: Path | None = None,
     ) -> None:
         self.model = model
         self.device = device
@@ -66,11 +71,18 @@ class TreeScorer:
         self.cache = FrozenCache(int(recipe.run.frozen_cache_gigabytes * 1e9))
         weights_are_masters = recipe.lora.rank == 0 and recipe.model.dtype == "bfloat16"
         self.autocast = weights_are_masters
+        self.recomputing = Recomputing(model.model.config, recipe, device, sharded=sharded)
+        self.frozen_layers = FrozenLayers(model, self.frozen, recipe.model.dtype)
+        self.shelf: Shelf | None = None
+        if frozen_cache is not None and self.frozen and not sharded:
+            identity = f"{frozen_digest(model, self.frozen)} {self.frozen_layers.identity}"
+            self.shelf = Shelf(frozen_cache, identity)
 
     def __call__(self, examples: Sequence[Example], keys: Sequence[int]) -> Tensor:
         """Scores (replies of all examples,) in float32 on the processor, in the order given."""
         decoder = self.model.model
         batch = collate([example.tree for example in examples]).to(self.device)
+        decoder.recomputes = torch.is_grad_enabled() and self.recomputing(batch)
         if self.sharded:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
                 return self.model(batch).cpu()  # type: ignore[no-any-return]
@@ -84,15 +96,13 @@ class TreeScorer:
                 ]
             )
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            residual = decoder.run_layers(residual, batch, self.frozen, len(decoder.layers))
-        return self.model.apply_head(decoder.at_leaves(residual, batch)).cpu()
+            hidden = decoder.to_leaves(residual, batch, self.frozen)
+        return self.model.apply_head(hidden).cpu()
 
     def _frozen_layers(self, example: Example) -> Tensor:
-        with torch.no_grad():
-            batch = collate([example.tree]).to(self.device)
-            embedded = self.model.model.embed(batch)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-                return self.model.model.run_layers(embedded, batch, 0, self.frozen)
+        if self.shelf is None:
+            return self.frozen_layers(example.tree)
+        return self.shelf.get(example.tree, lambda: self.frozen_layers(example.tree))
 
 
 def micro_batches(examples: Sequence[Example], keys: Sequence[int], budget: int) -> list[list[int]]:
