@@ -26,6 +26,7 @@ from worldpm.cli import (
     importing,
     models,
     pairing,
+    scaling,
     scoring,
     serving,
     show,
@@ -34,8 +35,8 @@ from worldpm.cli import (
 from worldpm.errors import WorldPMError
 
 FLOW = (
-    "forum", "pairs", "import", "export", "train", "score", "compare", "eval", "serve", "model",
-    "show",
+    "forum", "pairs", "import", "export", "train", "score", "compare", "eval", "scaling", "serve",
+    "model", "show",
 )  # fmt: skip
 # What a light install lacks; asked for by a verb that runs a model.
 MODEL_EXTRA = {
@@ -130,6 +131,7 @@ app.command("train")(training.train)
 app.command("score")(scoring.score)
 app.command("compare")(comparing.compare)
 app.command("eval")(evaluating.evaluate)
+app.add_typer(scaling.scaling_app, name="scaling")
 app.command("serve")(serving.serve)
 app.add_typer(models.model_app, name="model")
 app.command("show")(show.show)
