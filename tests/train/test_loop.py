@@ -10,9 +10,9 @@ from tiny import tiny_base, toy_data, toy_recipe
 from worldpm.errors import InterruptedRunError, WorldPMError
 from worldpm.tokens.encode import Encoder
 from worldpm.train import loop
+from worldpm.train.begin import base_model
 from worldpm.train.examples import load_examples
 from worldpm.train.loop import fit
-from worldpm.train.run import base_model
 from worldpm.train.step import FrozenCache, TreeScorer, micro_batches
 from worldpm.train.validation import sample, validate
 
@@ -41,7 +41,7 @@ def go(base, sets, run, *overrides, stop_after=None, resume=False, log=None, mod
     records = []
 
     def keep(record):
-        records.append({k: v for k, v in record.items() if "seconds" not in k})
+        records.append({k: v for k, v in record.items() if "second" not in k})
         if log:
             log(record)
 

@@ -16,6 +16,7 @@ from typing import Any
 from worldpm.errors import InterruptedRunError, WorldPMError
 from worldpm.model.decoder import PreferenceModel
 from worldpm.train.examples import Example
+from worldpm.train.flops import speed, step_flops
 from worldpm.train.optim import build_optimizer, learning_rate_factor
 from worldpm.train.order import plan_steps
 from worldpm.train.parallel import ALONE, Ranks
@@ -39,6 +40,7 @@ def fit(
     on_resume: Callable[[int, int | None], None] = lambda step, validated: None,
     stop_requested: Callable[[], bool] = lambda: False,
     ranks: Ranks = ALONE,
+    peak: float | None = None,
 ) -> None:
     """Train the parameters of `model` that require gradients, in place.
 
@@ -47,7 +49,8 @@ def fit(
     `resume`, `on_resume` is told from which step it goes on and at which it last looked: records of
     later ones come again. Raises InterruptedRunError after saving when `stop_requested()` turns
     true in any process, and WorldPMError when the loss is not finite three steps in a row, or where
-    the disk has no room for a checkpoint.
+    the disk has no room for a checkpoint. Each step says its share of `peak`, a process's floating-
+    point operations a second.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = build_optimizer(trained, recipe.optim)
@@ -99,9 +102,8 @@ def fit(
         factor = learning_rate_factor(progress["step"], len(steps), recipe.optim)
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
-        record = take_step(
-            scorer, examples, steps[progress["step"]], budget, trained, optimizer, recipe, ranks
-        )
+        keys = steps[progress["step"]]
+        record = take_step(scorer, examples, keys, budget, trained, optimizer, recipe, ranks)
         seconds = time.monotonic() - started
         counts = {
             "step": progress["step"] + 1,
@@ -111,7 +113,9 @@ def fit(
             "skipped_steps": progress["skipped_steps"] + record["skipped"],
         }
         progress |= counts
+        flops = step_flops(model.model.config, recipe, (examples[key].tree for key in keys))
         record |= {"lr": optimizer.param_groups[0]["lr"]}
+        record |= speed(record, seconds, flops, peak, ranks.world)
         log({"kind": "step", **counts, "steps": len(steps), **record, "step_seconds": seconds})
         bad_steps = [*bad_steps, {**counts, **record}] if record["skipped"] else []
         if len(bad_steps) == 3:

@@ -35,6 +35,7 @@ from worldpm.model.decoder import PreferenceModel
 from worldpm.store import MANIFEST, file_sha256, part_files, read_manifest, versions, write_atomic
 from worldpm.tokens.encode import Encoder
 from worldpm.train.examples import load_examples, load_sets
+from worldpm.train.flops import matrix_rate
 from worldpm.train.heads import folded, keep_attributes, new_head, start_at
 from worldpm.train.loop import fit
 from worldpm.train.lora import LoRALinear, add_lora, begin_with, extract
@@ -151,9 +152,12 @@ def train(
         log.note(f"validation: left out: {dict(lost) or 'none'}")
         for source in sorted(recipe.data.repeats.keys() - {example.source for example in examples}):
             log.note(f"data.repeats: no comparison to train on is of the source {source!r}")
+        peak = matrix_rate(DTYPES[recipe.model.dtype], next(model.parameters()).device)
+        log.note(f"matrix products in {recipe.model.dtype}: {peak / 1e12:.3g} TFLOP/s, measured")
         fit(
             model, examples, validation, recipe, run,
             resume=resume, log=log.record, on_resume=log.rewind, stop_requested=stop_requested,
+            peak=peak,
         )  # fmt: skip
     if attributes:
         keep_attributes(model.score, recipe.loss.attributes, run)
