@@ -155,9 +155,9 @@ def dialects() -> str:
     """Every route of the server with the keys of its body, by whose clients send it."""
     lines = [
         "# Dialects of the server", "",
-        "What `worldpm serve` answers, by whose clients send it; each form is tested with a recorded",
-        "request (`tests/serve/wire_forms.json`). Keys in brackets may be left out, others are",
-        "passed over, and a chat template or token ids in a request are refused.",
+        "What `worldpm serve` answers, by whose clients send it; each form is tested with a",
+        "recorded request (`tests/serve/wire_forms.json`). Keys in brackets may be left out,",
+        "others are passed over; a chat template or token ids in a request are refused.",
         "", "```", inspect.getdoc(worldpm.serve.dialects) or "", "```",
     ]  # fmt: skip
     for name, routes in DIALECTS.items():

@@ -1,6 +1,5 @@
 """TRL's own GRPOTrainer trains a tiny policy for two steps with our rewards."""
 
-import json
 import math
 import subprocess
 import sys
@@ -8,7 +7,6 @@ from contextlib import contextmanager
 
 import pytest
 from live import Live, free_port, wait_ready
-from tiny import small_model, tiny_base
 
 import worldpm
 from worldpm.errors import DataError, ServiceError
@@ -16,20 +14,6 @@ from worldpm.rl import remote, trl_reward
 
 trl = pytest.importorskip("trl")
 PROMPTS = [[{"role": "user", "content": text}] for text in ("the cat", "red hills")] * 4
-
-
-@pytest.fixture(scope="module")
-def policy(tmp_path_factory):
-    folder = tiny_base(tmp_path_factory.mktemp("policy") / "model")
-    config = json.loads((folder / "config.json").read_text())
-    config["architectures"] = ["LlamaForCausalLM"]
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def judge(tmp_path_factory):
-    return small_model(tmp_path_factory.mktemp("judge") / "model")
 
 
 def train(policy, reward, out):
