@@ -12,9 +12,9 @@ from worldpm.model.batch import collate
 from worldpm.model.checkpoint import iter_tensors, read_model
 from worldpm.model.decoder import mlp_head
 from worldpm.tokens.tree import build_tree
+from worldpm.train.begin import whole_model
 from worldpm.train.lora import LoRALinear, add_lora, begin_with, extract
 from worldpm.train.recipe import LoRASettings
-from worldpm.train.run import merged
 
 BATCH = collate([build_tree([[1, 2, 3, 4, 5], [1, 2, 9, 8]]), build_tree([[7] * 11])])
 
@@ -96,7 +96,7 @@ def test_extract_and_merge_give_the_live_model(base, tmp_path):
     from_adapter = read_model(base)
     from_adapter.load_state_dict(adapter.merge(iter_tensors(base)))
     torch.testing.assert_close(scores(from_adapter), live, atol=1e-5, rtol=0)
-    folded = merged(model)
+    folded = whole_model(model)
     assert not any(isinstance(m, LoRALinear) for m in folded.modules())
     torch.testing.assert_close(scores(folded), live, atol=1e-5, rtol=0)
     assert folded.state_dict().keys() == from_adapter.state_dict().keys()

@@ -25,7 +25,8 @@ from worldpm.records import Message
 from worldpm.tokens.encode import Encoder
 from worldpm.tokens.tree import build_tree
 from worldpm.train import loop, state
-from worldpm.train.run import base_model, train
+from worldpm.train.begin import base_model
+from worldpm.train.run import train
 from worldpm.train.state import checkpoints
 
 LORA = ["lora.rank=4", "lora.alpha=8", "optim.lr=1e-2"]

@@ -1,6 +1,6 @@
 """`train`: a recipe, a base and comparisons -> a run folder with checkpoints and a model.
 
-    torchrun --nproc-per-node 8 -m worldpm train RECIPE.toml ...       the same, by eight processes
+torchrun --nproc-per-node 8 -m worldpm train RECIPE.toml ...       the same, by eight processes
 """
 
 from pathlib import Path
@@ -73,7 +73,8 @@ def train(
     with joined(settings.parallel) as ranks:
         result = run.train(
             settings, base or fetch_base(), data, out,
-            adapter=adapter, frozen_cache=frozen_cache, resume=resume, force=force, quiet=quiet, ranks=ranks,
+            adapter=adapter, frozen_cache=frozen_cache, resume=resume, force=force,
+            quiet=quiet, ranks=ranks,
         )  # fmt: skip
     if not ranks.first:
         return

@@ -83,6 +83,15 @@ class Weights:
                 raise CheckpointError(f"{self.folder}: {name} has values that are not finite")
         return tensors
 
+    def rows(self, name: str, rows: slice) -> Tensor:
+        """Some rows (first dimension) of one tensor, which alone are read; not checked."""
+        path = self.places[name].file
+        try:
+            with safe_open(path, framework="pt") as file:
+                return file.get_slice(name)[rows]  # type: ignore[no-any-return]
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{path}: damaged or cut short: {error}") from None
+
     def layer_names(self, index: int) -> list[str]:
         """Names of the tensors of layer `index`."""
         prefix = f"model.layers.{index}."

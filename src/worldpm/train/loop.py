@@ -40,6 +40,7 @@ def fit(
     on_resume: Callable[[int, int | None], None] = lambda step, validated: None,
     stop_requested: Callable[[], bool] = lambda: False,
     ranks: Ranks = ALONE,
+    frozen_cache: Path | None = None,
     peak: float | None = None,
 ) -> None:
     """Train the parameters of `model` that require gradients, in place.
@@ -71,7 +72,7 @@ def fit(
             progress |= {"validated": found["step"], **found}
         on_resume(progress["step"], progress["validated"])
     device = next(model.parameters()).device
-    scorer = TreeScorer(model, recipe, device, sharded=ranks.sharded)
+    scorer = TreeScorer(model, recipe, device, sharded=ranks.sharded, frozen_cache=frozen_cache)
     most = recipe.run.validation_comparisons
     sets = {name: sample(own, most, recipe.seed) for name, own in validation.items()}
     budget = recipe.data.micro_batch_tokens
@@ -131,7 +132,7 @@ def fit(
             saved = time.monotonic()
     save()
     if best := progress["best"]:
-        log({"kind": "best", **best})
+        log({"kind": "best", **best, "kept": recipe.run.keep_best})
         if recipe.run.keep_best and best["step"] != progress["step"]:
             load_checkpoint(run, trained, optimizer, note, ranks, best["step"])
 

@@ -13,6 +13,7 @@ from worldpm.errors import CheckpointError, ConfigError
 from worldpm.model.adapter import Adapter
 from worldpm.model.decoder import PreferenceModel
 from worldpm.train.recipe import LoRASettings
+from worldpm.train.sharding import whole
 
 
 class LoRALinear(nn.Module):
@@ -88,11 +89,11 @@ def begin_with(model: PreferenceModel, adapter: Adapter) -> None:
 
 
 def extract(model: PreferenceModel, settings: LoRASettings) -> Adapter:
-    """The trained factors and the head, as an adapter to write or merge."""
+    """The trained factors and the head, whole, as an adapter to write or merge."""
     factors = {
-        name: (module.lora_A.detach(), module.lora_B.detach())
+        name: (whole(module.lora_A.detach()), whole(module.lora_B.detach()))
         for name, module in model.named_modules()
         if isinstance(module, LoRALinear)
     }
-    head = {f"score.{name}": tensor.detach() for name, tensor in model.score.state_dict().items()}
+    head = {f"score.{name}": whole(t.detach()) for name, t in model.score.state_dict().items()}
     return Adapter(factors, head, settings.rank, settings.alpha)

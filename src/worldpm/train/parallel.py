@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from worldpm.errors import ConfigError
 from worldpm.train.recipe import ParallelSettings
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
@@ -34,6 +36,8 @@ class Ranks:
     rank: int = 0
     world: int = 1
     sharded: bool = False
+    local_world: int = 1  # processes of this node
+    device: torch.device = CPU
 
     @property
     def first(self) -> bool:
@@ -114,7 +118,7 @@ def joined(settings: ParallelSettings) -> Iterator[Ranks]:
     that there are several, but not how they meet.
     """
     world = int(os.environ.get("WORLD_SIZE", 1))
-    if world == 1:
+    if world == 1:  # whatever the layout: there is nobody to share with
         yield ALONE
         return
     if "MASTER_ADDR" not in os.environ:
@@ -122,12 +126,15 @@ def joined(settings: ParallelSettings) -> Iterator[Ranks]:
             f"WORLD_SIZE is {world}, but nothing says how the processes meet; start them with "
             "torchrun, or unset WORLD_SIZE"
         )
+    device = CPU
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
         dist.init_process_group("cpu:gloo,cuda:nccl")
     else:
         dist.init_process_group("gloo")
+    near = int(os.environ.get("LOCAL_WORLD_SIZE", world))
     try:
-        yield Ranks(dist.get_rank(), world, settings.layout != "replicate")
+        yield Ranks(dist.get_rank(), world, settings.layout != "replicate", near, device)
     finally:
         dist.destroy_process_group()

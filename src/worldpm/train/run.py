@@ -17,85 +17,41 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import torch
 
 from worldpm.errors import ConfigError, OutputExistsError, WorldPMError
 from worldpm.model.adapter import WEIGHTS, read_adapter, write_adapter
 from worldpm.model.allocator import keep_freed_memory
 from worldpm.model.checkpoint import (
-    architecture_of,
-    check_state,
-    read_config,
     read_json,
-    read_state,
     weight_files,
     write_model,
 )
-from worldpm.model.decoder import PreferenceModel
 from worldpm.store import MANIFEST, file_sha256, part_files, read_manifest, versions, write_atomic
 from worldpm.tokens.encode import Encoder
+from worldpm.train.begin import DTYPES, outline, place, whole_model
 from worldpm.train.examples import load_examples, load_sets
 from worldpm.train.flops import matrix_rate
-from worldpm.train.heads import folded, keep_attributes, new_head, start_at
+from worldpm.train.heads import folded, keep_attributes, start_at
 from worldpm.train.loop import fit
-from worldpm.train.lora import LoRALinear, add_lora, begin_with, extract
+from worldpm.train.lora import begin_with, extract
 from worldpm.train.objective import check_labels
+from worldpm.train.parallel import ALONE, Ranks
 from worldpm.train.recipe import Recipe
 from worldpm.train.runlog import RunLog
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-def base_model(base: Path, recipe: Recipe) -> PreferenceModel:
-    """The base's decoder under a head: the checkpoint's own if it has one, else a new one.
-
-    A new head's last layer starts at zero, so that training starts at a score of 0 for every
-    reply. Only what the recipe trains requires gradients. Raises ConfigError for a recipe that the
-    base cannot follow, CheckpointError for a base that is incomplete, damaged or of another shape.
-    """
-    config = read_config(base)
-    if recipe.model.frozen_layers >= config.num_hidden_layers:
-        raise ConfigError(
-            f"model.frozen_layers: {recipe.model.frozen_layers} leaves none of the "
-            f"{config.num_hidden_layers} layers to train"
-        )
-    state = read_state(base)
-    torch.manual_seed(recipe.seed)
-    head = new_head(state, config.hidden_size, recipe, base)
-    model = PreferenceModel(config, head)
-    architecture_of(model)  # refuses now what could not be written at the end
-    check_state(state, model.state_dict(), base)
-    model.load_state_dict(state)
-    first = recipe.model.frozen_layers
-    model.model.requires_grad_(recipe.lora.rank == 0)
-    model.model.embed_tokens.requires_grad_(recipe.lora.rank == 0 and first == 0)
-    model.model.layers[:first].requires_grad_(False)
-    if recipe.lora.rank:
-        model.model.to(DTYPES[recipe.model.dtype])
-        add_lora(model, recipe.lora, first, recipe.seed)
-    return model
-
-
-def merged(model: PreferenceModel) -> PreferenceModel:
-    """`model` with every LoRA layer folded into its base weight, in place."""
-    for parent in list(model.modules()):
-        for name, module in list(parent.named_children()):
-            if isinstance(module, LoRALinear):
-                delta = module.scale * (module.lora_B.float() @ module.lora_A.float())
-                weight = module.base.weight
-                weight.data = (weight.float() + delta).to(weight.dtype).detach()
-                setattr(parent, name, module.base)
-    return model
-
 
 @contextmanager
-def _stop_on_signals() -> Any:
-    """Turn the first SIGTERM or SIGINT into a request; a second one acts as usual."""
+def _stop_on_signals(ranks: Ranks) -> Any:
+    """Turn the first SIGTERM or SIGINT into a request; a second one acts as usual.
+
+    Not so among several processes: a launcher may pass on a signal that they have had already.
+    """
     requested: list[int] = []
 
     def handler(number: int, frame: object) -> None:
         requested.append(number)
-        signal.signal(number, previous[number])
+        if ranks.world == 1:
+            signal.signal(number, previous[number])
 
     previous = {int(n): signal.signal(n, handler) for n in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -112,13 +68,18 @@ def train(
     run: Path,
     *,
     adapter: Path | None = None,
+    frozen_cache: Path | None = None,
     resume: bool = False,
     force: bool = False,
     quiet: bool = False,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
     """Train and write `run`; returns the last validation record with counts.
 
-    With `adapter`, training begins with its factors and head. Raises OutputExistsError unless
+    Of several processes the first writes and says all but the checkpoints' parts.
+
+    With `adapter`, training begins with its factors and head; `frozen_cache` is a folder of outputs
+    of frozen layers that runs share. Raises OutputExistsError unless
     `run` is new, or `resume` or `force` is given; WorldPMError if `resume` meets another recipe,
     base, data or adapter than the run began with.
     """
@@ -131,7 +92,7 @@ def train(
     }
     keep_freed_memory()
     encoder = Encoder.from_folder(base)
-    model = base_model(base, recipe)
+    model = outline(base, recipe)
     if beginning is not None:
         begin_with(model, beginning)
     attributes = tuple(recipe.loss.attributes)
@@ -141,11 +102,15 @@ def train(
     check_labels(examples, recipe.loss)
     if attributes:
         start_at(model.score, examples)
+    place(model, base, recipe, ranks)
     if not any(recipe.data.repeats.get(example.source, 1) for example in examples):
         raise ConfigError("data.repeats: 0 for every source leaves nothing to train on")
-    if not goes_on:  # now that nothing is known to be wrong, a run that --force replaces may go
+    ranks.barrier()  # all have seen the folder as it was
+    if not goes_on and ranks.first:  # nothing is known to be wrong: what --force replaces may go
         _begin_run(run, identity)
-    with RunLog(run, quiet=quiet) as log, _stop_on_signals() as stop_requested:
+    ranks.barrier()
+    logged = run if ranks.first else None
+    with RunLog(logged, quiet=quiet) as log, _stop_on_signals(ranks) as stop_requested:
         log.note(f"train: {len(examples)} comparisons; left out: {dict(dropped) or 'none'}")
         for name, held in validation.items():
             log.note(f"validation {name}: {len(held)} comparisons")
@@ -157,17 +122,20 @@ def train(
         fit(
             model, examples, validation, recipe, run,
             resume=resume, log=log.record, on_resume=log.rewind, stop_requested=stop_requested,
-            peak=peak,
+            ranks=ranks, frozen_cache=frozen_cache, peak=peak,
         )  # fmt: skip
-    if attributes:
-        keep_attributes(model.score, recipe.loss.attributes, run)
-        model.score = folded(model.score, recipe.loss)
-    if recipe.lora.rank:
-        write_adapter(extract(model, recipe.lora), run / "adapter", base.name)
-    write_model(
-        merged(model), run / "model", base, dtype=DTYPES[recipe.model.dtype],
-        training_data=[file_sha256(folder / MANIFEST) for folder in data],
-    )  # fmt: skip
+    adapter_made = extract(model, recipe.lora) if recipe.lora.rank else None
+    made = whole_model(model)  # with several processes, a meeting of all
+    if ranks.first:
+        if attributes:
+            keep_attributes(made.score, recipe.loss.attributes, run)
+            made.score = folded(made.score, recipe.loss)
+        if adapter_made is not None:
+            write_adapter(adapter_made, run / "adapter", base.name)
+        write_model(
+            made, run / "model", base, dtype=DTYPES[recipe.model.dtype],
+            training_data=[file_sha256(folder / MANIFEST) for folder in data],
+        )  # fmt: skip
     return {"dropped": {"train": dict(dropped), "validation": dict(lost)}, **log.last_validation}
 
 
@@ -183,6 +151,9 @@ def _check_run(run: Path, identity: dict[str, Any], *, resume: bool, force: bool
     path = run / "run.json"
     if resume and path.is_file():
         begun = read_json(path)
+        for recipe in (begun.get("recipe"), identity["recipe"]):
+            if isinstance(recipe, dict):  # how processes share the work may change on the way
+                recipe.pop("parallel", None)
         differs = [key for key in identity if begun.get(key) != identity[key]]
         if differs:
             raise WorldPMError(
