@@ -3,6 +3,7 @@
 with Display(quiet=False) as display:
     display.stage("reading dumps", {"rows.ai.0": 617272, ...})      tasks and their sizes
     run_tasks(..., listen=display.hear)
+    display.show("training", 120, 1536, "loss 0.6012 nats")         or one stage, by its own count
 """
 
 from collections.abc import Mapping
@@ -20,13 +21,13 @@ BYTES = 1_000_000
 class Display:
     """Shows one stage at a time; says nothing if `quiet`."""
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, *, quiet: bool, console: Console | None = None) -> None:
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:3.0f} %  {task.fields[state]}"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=console or Console(stderr=True),
             disable=quiet,
         )
         self._stage: TaskID | None = None
@@ -49,7 +50,17 @@ class Display:
     def stage(self, name: str, sizes: Mapping[str, int]) -> None:
         """Begin a stage of tasks, each with its size."""
         self._sizes, self._done, self._rows = sizes, {}, {}
-        self._stage = self._bar.add_task(name, total=sum(sizes.values()) or 1, state="")
+        self._begin(name, sum(sizes.values()) or 1)
+
+    def show(self, name: str, done: float, total: float, state: str) -> None:
+        """How much of a stage is done, in any unit, and a few words; a new name begins a stage."""
+        if self._stage is None or self._bar.tasks[-1].description != name:
+            self._begin(name, total)
+        assert self._stage is not None
+        self._bar.update(self._stage, completed=done, total=total, state=state)
+
+    def _begin(self, name: str, total: float) -> None:
+        self._stage = self._bar.add_task(name, total=total, state="")
 
     def hear(self, progress: Done) -> None:
         """Take what a task says: bytes read of its size, or rows made of them."""

@@ -13,7 +13,7 @@ MODULES = sorted(SRC.rglob("*.py"))
 
 BASE = {
     "errors", "jsonfiles", "records", "schema", "store", "config", "rows", "work", "making",
-    "progress", "ledger", "surface", "rendered", "calls",
+    "progress", "ledger", "surface", "events", "rendered", "calls",
 }  # fmt: skip
 # The table of docs: a layer and what it may stand on, beside itself.
 MAY_IMPORT = {

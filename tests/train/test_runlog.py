@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from worldpm.errors import WorldPMError
+from worldpm.events import AFTER, BEFORE
 from worldpm.train.runlog import RunLog
 
 
@@ -131,3 +132,54 @@ def test_full_disk(tmp_path):
         log._file = Full()
         with pytest.raises(WorldPMError, match=r"metrics\.jsonl: .*No space left"):
             log.record(step(1))
+
+
+def test_the_best_look_is_the_last_word(tmp_path):
+    """What a run returns is the validation of the checkpoint that RUN/model is made of."""
+    with RunLog(tmp_path, quiet=True) as log:
+        for number, loss in ((1, 0.6), (2, 0.5), (3, 0.7)):
+            log.record(look(number, loss))
+        assert "step 2: lowest loss 0.5000 nats" in shown(log, {"kind": "best", "step": 2,
+                                                               "kept": False})  # fmt: skip
+        assert log.last_validation["step"] == 3
+        log.record({"kind": "best", "step": 2, "kept": True})
+        assert log.last_validation["step"] == 2
+        log.rewind(3, 3)
+        assert log.last_validation["step"] == 3
+    assert not [record for record in lines(tmp_path) if record["kind"] == "best"]
+
+
+def event_steps(count, at=BEFORE + 5):
+    """Steps with a spike at number `at`, and a lower loss after it."""
+    found = []
+    for n in range(1, count + 1):
+        loss, norm = 0.6 + 0.001 * (n % 7), 1.0 + 0.1 * (n % 5)
+        loss, norm = loss - 0.2 * (n > at), 50.0 if n == at else norm
+        found.append(step(n, steps=count, pairs=10.0 * n, loss_nats=loss, grad_norm=norm))
+    return found
+
+
+@pytest.mark.parametrize("stopped", [None, BEFORE + 10, BEFORE + AFTER + 8])
+def test_an_event_is_noted_once(tmp_path, stopped):
+    """As soon as it can be told; a run that was stopped and goes on says the same once."""
+    steps = event_steps(BEFORE + AFTER + 20)
+    with RunLog(tmp_path, quiet=True) as log:
+        for record in steps[:stopped]:
+            log.record(record)
+    if stopped:
+        with RunLog(tmp_path, quiet=True) as log:
+            log.rewind(stopped - 5, None)
+            for record in steps[stopped - 5 :]:
+                log.record(record)
+    (event,) = [record for record in lines(tmp_path) if record["kind"] == "event"]
+    assert (event["at_step"], event["at_pairs"]) == (BEFORE + 5, 10.0 * (BEFORE + 5))
+    assert event["step"] == BEFORE + 5 + AFTER
+    assert "times its usual" in event["note"]
+
+
+def test_a_process_that_another_speaks_for(tmp_path):
+    """It keeps and shows nothing."""
+    with RunLog(None, quiet=False) as log:
+        assert shown(log, step(1), look(2)) == ""
+        log.rewind(0, None)
+    assert list(tmp_path.iterdir()) == []

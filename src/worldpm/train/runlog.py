@@ -1,44 +1,46 @@
 """What a run says while it runs: JSON lines to metrics.jsonl, a progress bar to stderr."""
 
 import time
+from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import orjson
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from worldpm.errors import WorldPMError
+from worldpm.events import AFTER, BEFORE, newest_event
+from worldpm.progress import Display
 from worldpm.store import write_atomic
 
 PLAIN_EVERY_SECONDS = 30.0
 
 
 class RunLog:
-    """Appends records to RUN/metrics.jsonl and shows them; a context manager."""
+    """Appends records to RUN/metrics.jsonl and shows them; a context manager.
 
-    def __init__(self, run: Path, *, quiet: bool) -> None:
-        run.mkdir(parents=True, exist_ok=True)
+    Without a run, which a process has that another one speaks for, nothing is kept or shown.
+    """
+
+    def __init__(self, run: Path | None, *, quiet: bool) -> None:
         self.last_validation: dict[str, Any] = {}
-        self._path = run / "metrics.jsonl"
-        self._file = self._path.open("ab", buffering=0)
+        self._looks: dict[int, dict[str, Any]] = {}
+        self._trace: deque[dict[str, Any]] = deque(maxlen=BEFORE + 1 + AFTER)
+        self._file = None
+        if run is not None:
+            run.mkdir(parents=True, exist_ok=True)
+            self._path = run / "metrics.jsonl"
+            self._file = self._path.open("ab", buffering=0)
+        quiet = quiet or run is None
         # Text is shown as it stands: a path or a message may hold what looks like markup.
         self._console = Console(stderr=True, quiet=quiet, markup=False, highlight=False)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=quiet or not self._console.is_terminal,
-        )
-        self._task = self._progress.add_task("training", total=None)
+        self._display = Display(quiet=quiet or not self._console.is_terminal, console=self._console)
         self._said = 0.0
         self._smooth: float | None = None
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        self._display.__enter__()
         return self
 
     def __exit__(
@@ -47,8 +49,9 @@ class RunLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._progress.stop()
-        self._file.close()
+        self._display.__exit__(kind, error, trace)
+        if self._file is not None:
+            self._file.close()
 
     def note(self, text: str) -> None:
         """A remark, kept with the numbers."""
@@ -59,6 +62,8 @@ class RunLog:
 
         That is every later step, and validations later than the one at step `validated`.
         """
+        if self._file is None:
+            return
         kept = []
         for line in self._path.read_bytes().splitlines(keepends=True):
             try:
@@ -66,42 +71,72 @@ class RunLog:
             except orjson.JSONDecodeError:
                 continue  # the process was killed while it wrote this line
             last = validated if record.get("kind") == "validation" else step
-            if last is None or record.get("step", 0) > last:
+            if last is None or record.get("step", 0) > last or record.get("kind") == "best":
                 continue
             kept.append(line)
-            if record.get("kind") == "validation":
-                self.last_validation = _without_kind(record)
+            self._remember(record)
         self._file.close()
         write_atomic(self._path, b"".join(kept))
         self._file = self._path.open("ab", buffering=0)
 
     def record(self, record: dict[str, Any]) -> None:
         """Keep one record, and show it; WorldPMError if it cannot be written."""
+        if self._file is None:
+            return
         try:
             self._file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
         except OSError as error:
             raise WorldPMError(
                 f"{self._path}: could not be written: {error.strerror}; go on with --resume"
             ) from error
-        if record.get("kind") == "step":
+        self._remember(record)
+        if record["kind"] == "step":
             self._show_step(record)
-        elif record.get("kind") == "validation":
-            self.last_validation = _without_kind(record)
-            self._console.print(
-                f"step {record['step']}: validation loss {record['validation_loss_nats']:.4f} "
-                f"nats, accuracy {record['validation_accuracy']:.3f}"
-            )
+            self._look_for_event(record)
+        elif record["kind"] in ("validation", "best"):
+            self._show_validation(record)
         else:
             self._console.print(str(record.get("note", record)))
+
+    def _remember(self, record: dict[str, Any]) -> None:
+        """What later lines need of this one."""
+        kind = record.get("kind")
+        if kind == "validation":
+            look = {key: value for key, value in record.items() if key != "kind"}
+            self.last_validation = self._looks[record["step"]] = look
+        elif kind == "best" and record["kept"]:  # what RUN/model is from now on
+            self.last_validation = self._looks.get(record["step"], self.last_validation)
+        elif kind == "step" and not record["skipped"]:
+            self._trace.append(record)
+
+    def _look_for_event(self, record: dict[str, Any]) -> None:
+        if record["skipped"] or len(self._trace) < BEFORE + 1 + AFTER:
+            return
+        trace = list(self._trace)
+        losses, norms = ([step[key] for step in trace] for key in ("loss_nats", "grad_norm"))
+        event = newest_event(losses, norms)
+        if event is not None:
+            there = trace[event.place]
+            at = {"step": record["step"], "at_step": there["step"], "at_pairs": there["pairs"]}
+            self.record({"kind": "event", **at, "note": f"step {there['step']}: {event}"})
+
+    def _show_validation(self, record: dict[str, Any]) -> None:
+        look = self._looks.get(record["step"])
+        if look is None or look["validation_loss_nats"] is None:
+            return
+        words = "lowest" if record["kind"] == "best" else "validation"
+        self._console.print(
+            f"step {record['step']}: {words} loss {look['validation_loss_nats']:.4f} nats, "
+            f"accuracy {look['validation_accuracy']:.3f}"
+        )
 
     def _show_step(self, record: dict[str, Any]) -> None:
         if not record["skipped"]:
             loss = record["loss_nats"]
-            self._smooth = loss if self._smooth is None else 0.95 * self._smooth + 0.05 * loss
+            if loss is not None:
+                self._smooth = loss if self._smooth is None else 0.95 * self._smooth + 0.05 * loss
         text = "loss not finite" if self._smooth is None else f"loss {self._smooth:.4f} nats"
-        self._progress.update(
-            self._task, description=text, total=record["steps"], completed=record["step"]
-        )
+        self._display.show("training", record["step"], record["steps"], text)
         now = time.monotonic()
         if not self._console.is_terminal and now - self._said > PLAIN_EVERY_SECONDS:
             self._said = now
@@ -111,7 +146,3 @@ class RunLog:
                 f"step {record['step']}/{record['steps']} {text}, {rate:,.0f} tokens/s, "
                 f"{left / 60:.0f} min left"
             )
-
-
-def _without_kind(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key != "kind"}
