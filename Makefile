@@ -5,6 +5,8 @@
 # make bench    the benchmarks; ARGS='...' hands them what they ask for, BENCH=FILE picks one
 # make bench-score   the scorer beside its peers, in one run; ARGS='--data WORK -o OUT.json'
 # make bench-forum   dumps to comparisons beside their parts and the obvious pipeline; ARGS='SITE.7z... --clock cpu'
+# make bench-train   a training step beside TRL's; ARGS='--data WORK -o OUT.json'
+# make bench-serve   the server under load beside the offline scorer; ARGS='--data PAIRS -o OUT.json'
 # make docs     write docs/reference from the code
 # make format   put the sources into our format
 # make clean    remove what the targets made, .venv too
@@ -27,7 +29,7 @@ PYTHON ?= $(shell $(find_python))
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test check verify bench bench-score bench-forum docs format clean
+.PHONY: demo test check verify bench bench-score bench-forum bench-train bench-serve docs format clean
 .DEFAULT_GOAL := demo
 
 # The stamps make a second run install nothing.
@@ -84,6 +86,12 @@ bench-score: $(VENV)/.stamp-kernels
 
 bench-forum: $(VENV)/.stamp-dev
 	$(BIN)/python benchmarks/forum.py $(ARGS)
+
+bench-train: $(VENV)/.stamp-dev
+	$(BIN)/python benchmarks/train.py $(ARGS)
+
+bench-serve: $(VENV)/.stamp-dev
+	$(BIN)/python benchmarks/serve.py $(ARGS)
 
 docs: $(VENV)/.stamp-model
 	$(BIN)/python docs/build_reference.py

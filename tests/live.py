@@ -112,7 +112,7 @@ def live(tmp_path, *, seconds=0.0, workers=1, **settings):
                 process.kill()
 
 
-def wait_ready(server, settings=(), seconds=60):
+def wait_ready(server, settings=(), seconds=150):
     """Until /ready says so."""
     key = dict(settings).get("keys", [""])[0]
     ends = time.monotonic() + seconds

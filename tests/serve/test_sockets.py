@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from live import BODY, HEAD, live, wait_ready
@@ -132,6 +133,19 @@ def test_a_killed_worker_is_started_anew(tmp_path):
         wait_ready(server)
         assert server.ask("/v1/score", ITEM)[1]["data"][0]["score"] == -3.0
         assert server.stop() == 0
+
+
+def test_workers_end_with_their_parent(tmp_path):
+    """With kill -9 of the first process its workers end too and the port is free for another."""
+    with live(tmp_path) as server:
+        (worker,) = server.workers()
+        server.process.kill()
+        server.process.wait(10)
+        ends = time.monotonic() + 20
+        while Path(f"/proc/{worker}").exists() and time.monotonic() < ends:
+            time.sleep(0.05)
+        with pytest.raises(OSError, match="refused"):
+            server.ask("/health")
 
 
 def test_overload_is_refused_and_what_is_taken_is_done(tmp_path):

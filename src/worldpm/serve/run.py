@@ -7,6 +7,7 @@ body's time is the app's own affair (`guard.py`). Every worker is a process that
 itself; one that dies is started anew. SIGTERM and SIGINT let accepted requests finish.
 """
 
+import ctypes
 import ipaddress
 import logging
 import math
@@ -27,6 +28,7 @@ from worldpm.errors import WorldPMError
 from worldpm.serve.guard import JsonLines
 from worldpm.serve.settings import ServeSettings
 
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 LEAST_BUFFER = 8192  # bytes that the server reads a request's head into; it refuses less
 
 
@@ -88,6 +90,7 @@ def _load(make_app: Callable[[], Any], quiet: bool, failed: Any) -> Any:
     # A forked worker has its parent's handlers, which would swallow a SIGTERM while it loads.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
+    _end_with_parent()
     set_up_log(logging.WARNING if quiet else logging.INFO)
     try:
         return make_app()
@@ -107,3 +110,9 @@ def set_up_log(level: int) -> None:
     log.handlers[:] = [handler]
     log.setLevel(level)
     log.propagate = False
+
+
+def _end_with_parent() -> None:
+    """Have SIGTERM sent to this worker when its parent is killed; else it would hold the port."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,105 @@
+"""`worldpm serve`: keys, addresses, settings, and a checkpoint behind a real socket."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from live import Live, free_port, wait_ready
+from tiny import small_model
+
+from worldpm.cli.serving import KEY_VARIABLE
+from worldpm.score import load
+
+
+@pytest.fixture(autouse=True)
+def no_key(monkeypatch):
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "example.org"])
+def test_no_key_no_other_machine(worldpm, host):
+    """Listening where other machines can reach is refused without a key: exit code 2."""
+    ended = worldpm("serve", "--host", host)
+    assert ended.code == 2
+    assert KEY_VARIABLE in ended.err
+
+
+def test_a_key_opens_other_addresses(worldpm, monkeypatch, tmp_path):
+    """With a key from the environment or a file any address will do, and the key is not told."""
+    monkeypatch.setenv(KEY_VARIABLE, "hidden-one")
+    found = worldpm("serve", "--host", "0.0.0.0", "--dry-run", "--json")
+    assert (found.code, found.json["key"]) == (0, True)
+    monkeypatch.delenv(KEY_VARIABLE)
+    path = tmp_path / "keys"
+    path.write_text("hidden-two\n\nhidden-three\n")
+    text = worldpm("serve", "--host", "0.0.0.0", "--dry-run", "--key-file", path)
+    assert text.code == 0
+    assert "hidden" not in found.out + found.err + text.out + text.err
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "two words\n", "schlüssel\n", "a\x07b\n", None])
+def test_bad_key_files(worldpm, tmp_path, content):
+    """A file without a key, or with one that no header can hold, is refused; nothing of it is
+    shown."""
+    path = tmp_path / "keys"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    ended = worldpm("serve", "--key-file", path, "--dry-run")
+    assert ended.code == 1
+    assert "error: " in ended.err
+    assert "schl" not in ended.err
+
+
+def test_settings_from_file_and_flags(worldpm, tmp_path):
+    """--set goes over --config, and a wrong name is told its nearest."""
+    path = tmp_path / "serve.toml"
+    path.write_text('max_items = 7\nmax_chars = 99\nhosts = ["rm.example"]\n')
+    found = worldpm("serve", "--config", path, "--set", "max_items=8", "--dry-run", "--json")
+    limits = found.json["limits"]
+    assert (limits["max_items"], limits["max_chars"]) == (8, 99)
+    assert limits["hosts"] == ["rm.example"]
+    wrong = worldpm("serve", "--set", "max_item=8", "--dry-run")
+    assert (wrong.code, "max_items" in wrong.err) == (1, True)
+    text = worldpm("serve", "--config", path, "--dry-run")
+    assert "max_items = 7" in text.out
+
+
+def start(tmp_path, *arguments):
+    port, log = free_port(), tmp_path / "log"
+    command = [sys.executable, "-m", "worldpm", "serve", "--port", str(port), *arguments]
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file)
+    return Live(port, process, log)
+
+
+def test_a_checkpoint_over_a_socket(tmp_path):
+    """A server of a checkpoint gives `Scorer`'s doubles, wants its key, and ends by SIGINT with
+    0."""
+    folder = small_model(tmp_path / "small")
+    texts = ["alpha", "beta gamma", "", "日本 <|im_end|>"]
+    expected = [s.value for s in load(folder, dtype="float32").rank("why", texts).scores]
+    keys = tmp_path / "keys"
+    keys.write_text("sesame\n")
+    server = start(tmp_path, "-m", str(folder), "--dtype", "float32", "--key-file", str(keys))
+    try:
+        wait_ready(server, {"keys": ["sesame"]})
+        body = {"prompt": "why", "responses": texts}
+        assert server.ask("/v1/compare", body)[0] == 401
+        key = {"authorization": "Bearer sesame"}
+        status, answer = server.ask("/v1/compare", body, key)
+        assert (status, answer["scores"], answer["model"]) == (200, expected, "small")
+        assert server.stop(signal.SIGINT) == 0
+    finally:
+        server.process.kill()
+    assert "sesame" not in server.log.read_text()
+
+
+def test_a_model_that_cannot_be_loaded(tmp_path):
+    """One message, once, and exit code 1; the worker is not started again and again."""
+    server = start(tmp_path, "-q", "-m", os.fspath(tmp_path / "nothing"))
+    assert server.process.wait(150) == 1
+    text = server.log.read_text()
+    assert text.startswith("error: ")
+    assert text.count("\n") == 1
