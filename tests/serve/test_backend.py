@@ -67,6 +67,10 @@ def test_the_whole_front_before_an_engine(folder, scores):
             assert http.post("/rerank", json={"query": "Why?", "documents": ["So."]}).json()[
                 "results"
             ][0]["relevance_score"] == pytest.approx(scores[0][1], abs=2e-6)
+            named = {"query": "Why?", "documents": ["So."], "model": str(folder)}  # as verl does
+            assert http.post("/rerank", json=named).json()["model"] == folder.name
+            for other in (folder.parent, f"{folder}/", f"{folder}/../{folder.name}"):
+                assert http.post("/rerank", json=named | {"model": str(other)}).status_code == 404
             long = {"prompt": "Why?", "responses": ["x" * 5000]}
             refused = http.post("/v1/compare", json=long)
             assert (refused.status_code, refused.json()["error"]["type"]) == (422, "too_long")

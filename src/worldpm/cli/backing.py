@@ -86,7 +86,8 @@ def load_backed(model: str | None, urls: str) -> "ServedModel":
         "engine": f"{form.name}, {len(service.urls)} of them",
     }
     score = backend(service, form, partial(encode, encoder, max_tokens))
-    return ServedModel(found.name, score, partial(measure, encoder, max_tokens), info)
+    sizes = partial(measure, encoder, max_tokens)
+    return ServedModel(found.name, score, sizes, info, () if model is None else (model,))
 
 
 def encode(encoder: "Encoder", max_tokens: int, comparison: Comparison) -> list[list[int]]:

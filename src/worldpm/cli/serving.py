@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -148,7 +149,7 @@ def load_served(
         "engine": scorer.describe(),
         "contract": None if contract is None else contract.format,
     }
-    return served(scorer, info)
+    return replace(served(scorer, info), aliases=() if model is None else (model,))
 
 
 def served(scorer: "Scorer", info: dict[str, Any] | None = None) -> "ServedModel":

@@ -57,6 +57,8 @@ class Server:
             for name, model in models.items()
         }
         self.default = next(iter(models))
+        aliases = {each: name for name, model in models.items() for each in model.aliases}
+        self.names = aliases | {name: name for name in models}
         self.ready = False
         self.draining = False
         self.active = 0  # requests from their body to their answer
@@ -87,8 +89,8 @@ class Server:
         """That of the loaded model of this name; of the first for None."""
         if name is None:
             return self.batchers[self.default]
-        if isinstance(name, str) and name in self.batchers:
-            return self.batchers[name]
+        if isinstance(name, str) and name in self.names:
+            return self.batchers[self.names[name]]
         raise Refused(404, "unknown_model", "no model of this name is loaded; /v1/models lists "
                       "those that are", where="model")  # fmt: skip
 

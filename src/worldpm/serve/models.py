@@ -41,13 +41,15 @@ class ServedModel:
     """A loaded model. `measure` raises DataError for what cannot be scored.
 
     `score` is called in a thread of its own, one call at a time; `measure` in other threads.
-    `info` is shown by `/info`: revision, precision, contract.
+    `info` is shown by `/info`: revision, precision, contract. `aliases` are other names that a
+    request may use: what the model was loaded by, which a trainer knows it by.
     """
 
     name: str
     score: ScoreFn
     measure: Callable[[Comparison], Measured]
     info: Mapping[str, Any] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
 
 
 def plain_model(score: ScoreFn, name: str = "model") -> ServedModel:
