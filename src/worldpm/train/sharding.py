@@ -9,6 +9,8 @@ masters and the optimiser's moments are float32 and only ever exist in parts; wi
 a layer is gathered in bfloat16, and its gradients are summed in float32.
 """
 
+import warnings
+
 import torch
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
@@ -27,6 +29,8 @@ def shard(model: PreferenceModel, recipe: Recipe, ranks: Ranks) -> None:
     The embedding and every layer are gathered by themselves, the final norm and the head together.
     Gradients are sums over the processes, as `take_step` divides by the pairs of all of them.
     """
+    # Scores are a view, and nobody changes them in place.
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view", UserWarning)
     mesh = _mesh(recipe, ranks)
     narrow = torch.bfloat16 if _computes_narrow(recipe) else None
     # The residual stream stays in float32: inputs are not cast.
