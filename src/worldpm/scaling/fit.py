@@ -19,6 +19,7 @@ _STEPS, _FIRST_STEPS = 200, 30
 _ENOUGH = 1e-10  # a relative fall of the objective below which a fit is done
 _NUMBERS_AT_ONCE = 4_000_000
 _OPTIMA = 4
+_NEAR = 25.0  # an optimum whose F is above this is not the best one of resampled data, either
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,9 @@ def _from_starts(form: Form, inputs: Floats, target: Floats, starts: Floats, del
         thetas, objectives = minimise(form, inputs, many, starts, delta, limits, steps=steps)
         kept = _distinct(form.log_curve(inputs, thetas), objectives)
         starts, objectives = thetas[kept], objectives[kept]
-    return Fit(form, inputs, target, starts[0], delta, float(objectives[0]), starts)
+    num_free = len(target) - starts.shape[1]
+    near = (objectives / max(objectives[0], 1e-300) - 1) * num_free <= _NEAR
+    return Fit(form, inputs, target, starts[0], delta, float(objectives[0]), starts[near])
 
 
 def _distinct(curves: Floats, objectives: Floats) -> list[int]:
@@ -128,33 +131,26 @@ def _distinct(curves: Floats, objectives: Floats) -> list[int]:
 
 def minimise(
     form: Form, inputs: Floats, targets: Floats, starts: Floats, delta: float, limits: Floats,
-    held: int | None = None, steps: int = _STEPS,
+    held: int | None = None, steps: int = _STEPS, enough: float = _ENOUGH,
 ) -> tuple[Floats, Floats]:  # fmt: skip
     """Theta (batch, p) and objective (batch,) for each of `targets` (batch, n) from its start.
 
     `held` is a coordinate that stays at its start; `limits` (2, p) bound the others. A problem ends
-    when its objective falls no more, or after so many steps.
+    when its objective falls by no more than `enough` of itself, or after so many steps.
     """
     at_once = max(1, _NUMBERS_AT_ONCE // (targets.shape[1] * starts.shape[1]))
-    parts = [
-        _minimise(
-            form,
-            inputs,
-            targets[i : i + at_once],
-            starts[i : i + at_once],
-            delta,
-            limits,
-            held,
-            steps,
+    parts = []
+    for i in range(0, len(starts), at_once):
+        some = slice(i, i + at_once)
+        parts.append(
+            _minimise(form, inputs, targets[some], starts[some], delta, limits, held, steps, enough)
         )
-        for i in range(0, len(starts), at_once)
-    ]
     return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
 
 def _minimise(
     form: Form, inputs: Floats, targets: Floats, starts: Floats, delta: float, limits: Floats,
-    held: int | None, steps: int,
+    held: int | None, steps: int, enough: float,
 ) -> tuple[Floats, Floats]:  # fmt: skip
     free = np.array([i for i in range(starts.shape[1]) if i != held], dtype=int)
     theta = starts.copy()
@@ -191,7 +187,7 @@ def _minimise(
         value = huber(new_rest, delta).sum(1)
         better = value < objective
         fall = objective - value
-        finished = (better & (fall <= _ENOUGH * objective)) | (damping > 1e9)
+        finished = (better & (fall <= enough * objective)) | (damping > 1e9)
         theta = np.where(better[:, None], tried, theta)
         objective = np.where(better, value, objective)
         rest = np.where(better[:, None], new_rest, rest)

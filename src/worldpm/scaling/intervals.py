@@ -33,6 +33,7 @@ MANY_POINTS = (
     100  # from here signs hold 95 %, too, and bear uneven noise; of 24 points they hold 93 %
 )
 LEAST_RUNS = 6  # fewer runs cannot be drawn from
+_ENOUGH = 1e-8  # of an objective: a part in a million of F
 _WEBB = np.sqrt([0.5, 1.0, 1.5])
 _REACH = np.geomspace(0.1, 200.0, 40)  # standard errors from the optimum at which F is computed
 
@@ -127,7 +128,9 @@ def _refit(
             assert values is not None
             starts = starts + _tangent(fit, held) * (values - optimum[held])[:, None]
             starts[:, held] = values
-        theta, found = minimise(fit.form, fit.inputs, targets, starts, fit.delta, limits, held)
+        theta, found = minimise(
+            fit.form, fit.inputs, targets, starts, fit.delta, limits, held, enough=_ENOUGH
+        )
         if not len(best):
             best_theta, best = theta, found
         better = found < best

@@ -1,0 +1,82 @@
+"""The long proof: 300 studies of each shape, and which shape is called what."""
+
+import numpy as np
+import pytest
+from laws import LAWS, draw, truth
+
+from worldpm.scaling.fit import fit
+from worldpm.scaling.intervals import intervals, resample
+from worldpm.scaling.points import Points
+from worldpm.scaling.select import choose
+from worldpm.scaling.shapes import FORMS
+
+EXPONENTS = {
+    "constant": ["level"],
+    "power": ["alpha"],
+    "power-floor": ["alpha"],
+    "broken": ["alpha_before", "alpha_after"],
+    "logistic": ["rate"],
+    "joint": ["alpha", "beta"],
+}
+BREAKS = [(0.0, 0.05), (0.02, 0.12), (0.05, -0.03)]
+
+
+def broken(before: float, after: float, seed: int) -> Points:
+    """Points of a law whose break is twice the noise: its farthest from any one power law."""
+    data = LAWS["broken"][2]
+    inputs = np.log(data[None])
+    middle = FORMS["broken"].log_curve(inputs, np.array([np.log(0.6), before, after, np.log(1e5)]))
+    line = np.polynomial.Polynomial.fit(inputs[0], middle, 1)
+    noise = np.abs(middle - line(inputs[0])).max() / 2
+    value = np.exp(middle + noise * np.random.default_rng([5, seed]).normal(size=len(data)))
+    return Points(None, data, value, None, tuple({} for _ in data))
+
+
+def shares(drawn):
+    """How often each shape is called, of the points in an iterable."""
+    called = [choose(points, seed=seed).form for seed, points in enumerate(drawn)]
+    return {name: called.count(name) / len(called) for name in set(called)}
+
+
+def test_flat_is_called_flat_and_breaks_broken():
+    """A dozen studies of each, most of them called by their name."""
+    flat = shares(draw("constant", seed) for seed in range(12))
+    assert flat.get("constant", 0) >= 0.75
+    bent = shares(broken(0.02, 0.12, seed) for seed in range(8))
+    assert bent.get("broken", 0) >= 0.6
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("name", EXPONENTS)
+def test_exponents_lie_within_95_of_100_intervals(name):
+    """300 studies with 200 resamples each: 93 to 97 % of the intervals hold the true exponent."""
+    inside = dict.fromkeys(EXPONENTS[name], 0)
+    for seed in range(300):
+        points = draw(name, seed)
+        found = fit(FORMS[name], points.inputs(FORMS[name]), points.target)
+        ends = intervals(found, resample(found, seed=seed, resamples=200))
+        for each in inside:
+            inside[each] += ends[each].holds(truth(name)[each])
+    print(name, {each: count / 300 for each, count in inside.items()})
+    assert all(0.93 <= count / 300 <= 0.97 for count in inside.values()), inside
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_shapes_are_called_by_their_names():
+    """Of 200 studies each: flat 95 % within its error, the others nine times of ten."""
+    for name in ("constant", "power", "power-floor", "logistic"):
+        found = shares(draw(name, seed) for seed in range(200))
+        print(name, found)
+        assert found[name] >= (0.92 if name == "constant" else 0.9), (name, found)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("bend", BREAKS)
+def test_a_break_of_twice_the_noise_is_called_broken(bend):
+    """Of 200 studies each, at least nine of ten."""
+    found = shares(broken(*bend, seed) for seed in range(200))
+    print(bend, found)
+    assert found["broken"] >= 0.9, found
