@@ -61,7 +61,8 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _check_depth(value: object, depth: int) -> None:
-    level, reached = [value], 0
+    level: list[Any] = [value]
+    reached = 0
     while level:
         reached += 1
         if reached > depth:

@@ -55,7 +55,7 @@ def run(
     `host` must be a loopback address if no key is set.
     """
     assert settings.keys or is_loopback(host), "a server without a key is for this machine alone"
-    server = Granian(
+    server: Any = Granian(
         "worldpm",
         address="127.0.0.1" if host == "localhost" else host,
         port=port,
