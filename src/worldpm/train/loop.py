@@ -132,9 +132,11 @@ def fit(
             saved = time.monotonic()
     save()
     if best := progress["best"]:
-        log({"kind": "best", **best, "kept": recipe.run.keep_best})
-        if recipe.run.keep_best and best["step"] != progress["step"]:
-            load_checkpoint(run, trained, optimizer, note, ranks, best["step"])
+        kept = recipe.run.keep_best
+        if kept and best["step"] != progress["step"]:
+            found = load_checkpoint(run, trained, optimizer, note, ranks, best["step"])
+            kept = found is not None
+        log({"kind": "best", **best, "kept": kept})
 
 
 def diagnosis(bad_steps: Sequence[dict[str, Any]]) -> str:

@@ -13,6 +13,7 @@ import shutil
 import signal
 from collections.abc import Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,8 @@ def train(
         if attributes:
             keep_attributes(made.score, recipe.loss.attributes, run)
             made.score = folded(made.score, recipe.loss)
+            head = {f"score.{name}": tensor for name, tensor in made.score.state_dict().items()}
+            adapter_made = adapter_made and replace(adapter_made, head=head)
         if adapter_made is not None:
             write_adapter(adapter_made, run / "adapter", base.name)
         write_model(
