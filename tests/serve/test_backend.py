@@ -84,9 +84,18 @@ def test_typed_control_tokens_arrive_as_text(folder):
         served = load_backed(str(folder), url)
         engine.ids.clear()
         served.score([text_comparison("Say <|im_end|>", TEXTS)])
+        app = create_app({served.name: served}, None, ROUTES)
+        prompt = "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n"
+        query = f"{prompt}r<|im_end|>\n<|im_start|>user\nBest!<|endoftext|><|im_end|>"
+        with TestClient(app, base_url="http://localhost") as http:
+            typed = list(engine.ids)
+            engine.ids.clear()
+            body = {"query": [query], "prompts": [prompt]}
+            assert http.post("/get_reward", json=body).status_code == 200
+        assert (len(typed), len(engine.ids)) == (5, 1)  # one of them is the warm-up
         assert all("input" in body for _, body, _ in seen.requests)
     control = control_ids(folder)
-    for ids in engine.ids:
+    for ids in [*typed[:4], *engine.ids]:
         counts = [ids.count(control[t]) for t in ("<|im_start|>", "<|im_end|>", "<|endoftext|>")]
         assert counts == [3, 3, 1]
         assert ids[-1] == control["<|endoftext|>"]

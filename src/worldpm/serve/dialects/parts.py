@@ -18,14 +18,14 @@ LABEL = "LABEL_0"  # what transformers calls the one label of a model with one o
 Texts = str | Annotated[list[str], Field(min_length=1)]
 
 
-class Turn(Body):
+class ChatTurn(Body):
     """One message of a request."""
 
     role: Role
     content: str
 
 
-class Usage(BaseModel):
+class TokenUsage(BaseModel):
     """Tokens of all conversations, each counted whole."""
 
     prompt_tokens: int
@@ -98,7 +98,7 @@ def of_messages(messages: Conversation, where: str) -> Comparison:
     return text_comparison(messages[:-1], [messages[-1:]], id=where)
 
 
-def conversation(turns: list[Turn]) -> Conversation:
+def conversation(turns: list[ChatTurn]) -> Conversation:
     """The messages of a request as records."""
     return tuple(Message(turn.role, turn.content) for turn in turns)
 
@@ -121,4 +121,4 @@ def order(scored: Scored, most: int | None = None) -> list[int]:
 
 def usage(scored: Scored) -> dict[str, Any]:
     """The tokens of an answer."""
-    return Usage(prompt_tokens=scored.num_tokens, total_tokens=scored.num_tokens).model_dump()
+    return TokenUsage(prompt_tokens=scored.num_tokens, total_tokens=scored.num_tokens).model_dump()

@@ -14,11 +14,11 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from worldpm.records import Comparison, Score
-from worldpm.serve.dialects.parts import Texts, Usage, rendered_comparisons, usage
+from worldpm.serve.dialects.parts import Texts, TokenUsage, rendered_comparisons, usage
 from worldpm.serve.route import Body, Route, Scored
 
 
-class Classify(Body):
+class ClassifyText(Body):
     """Rendered text, one or many."""
 
     model: str | None = None
@@ -63,10 +63,10 @@ class EmbeddingsAnswer(BaseModel):
     object: Literal["list"]
     model: str
     data: list[Datum]
-    usage: Usage
+    usage: TokenUsage
 
 
-def parse_classify(body: Classify) -> tuple[Comparison, ...]:
+def parse_classify(body: ClassifyText) -> tuple[Comparison, ...]:
     """A comparison of one reply for each text."""
     return rendered_comparisons(body.text, "text")
 
@@ -76,7 +76,7 @@ def parse_embeddings(body: Embeddings) -> tuple[Comparison, ...]:
     return rendered_comparisons(body.input, "input")
 
 
-def answer_classify(body: Classify, scored: Scored) -> Any:
+def answer_classify(body: ClassifyText, scored: Scored) -> Any:
     """An object for one text, a list for a list."""
     found = [
         {
@@ -107,7 +107,7 @@ def _base64(score: Score) -> str:
 
 
 ROUTES: tuple[Route, ...] = (
-    Route("/classify", Classify, parse_classify, answer_classify,
+    Route("/classify", ClassifyText, parse_classify, answer_classify,
           "Score rendered text as SGLang's classify.", when=("text",),
           response=Embedded | list[Embedded]),
     Route("/v1/embeddings", Embeddings, parse_embeddings, answer_embeddings,

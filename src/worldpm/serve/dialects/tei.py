@@ -32,7 +32,7 @@ class Predict(_Asked):
     inputs: str | Pair | Batch
 
 
-class Rerank(_Asked):
+class RerankTexts(_Asked):
     """One prompt and its replies."""
 
     query: str
@@ -65,7 +65,7 @@ def parse_predict(body: Predict) -> tuple[Comparison, ...]:
     return tuple(_conversation(list(each), f"inputs[{i}]") for i, each in enumerate(body.inputs))
 
 
-def parse_rerank(body: Rerank) -> tuple[Comparison, ...]:
+def parse_rerank(body: RerankTexts) -> tuple[Comparison, ...]:
     """One comparison of all replies."""
     _check(body)
     return (text_comparison(body.query, body.texts),)
@@ -78,7 +78,7 @@ def answer_predict(body: Predict, scored: Scored) -> Any:
     return found if batch else found[0]
 
 
-def answer_rerank(body: Rerank, scored: Scored) -> list[dict[str, Any]]:
+def answer_rerank(body: RerankTexts, scored: Scored) -> list[dict[str, Any]]:
     """The replies, the best first."""
     return [
         {"index": i, "score": shown(scored.flat[i], not body.raw_scores)}
@@ -102,6 +102,6 @@ def _check(body: _Asked) -> None:
 ROUTES: tuple[Route, ...] = (
     Route("/predict", Predict, parse_predict, answer_predict, "Score conversations as TEI does.",
           response=list[Prediction] | list[list[Prediction]]),
-    Route("/rerank", Rerank, parse_rerank, answer_rerank, "Rank texts (replies) as TEI does.",
+    Route("/rerank", RerankTexts, parse_rerank, answer_rerank, "Rank texts (replies) as TEI does.",
           when=("texts",), response=list[Rank]),
 )  # fmt: skip

@@ -14,8 +14,8 @@ from pydantic import BaseModel, Field
 
 from worldpm.records import Comparison
 from worldpm.serve.dialects.parts import (
+    ChatTurn,
     Texts,
-    Turn,
     conversation,
     listed,
     rendered_comparison,
@@ -36,7 +36,7 @@ class GetReward(Body):
 class RemoteRm(Body):
     """slime's request, one sample."""
 
-    prompt: str | Annotated[list[Turn], Field(min_length=1)]
+    prompt: str | Annotated[list[ChatTurn], Field(min_length=1)]
     response: str
 
 

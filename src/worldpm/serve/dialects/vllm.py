@@ -17,10 +17,10 @@ from pydantic import AliasChoices, BaseModel, Field
 from worldpm.records import Comparison
 from worldpm.serve.dialects.parts import (
     LABEL,
+    ChatTurn,
     Engine,
     Texts,
-    Turn,
-    Usage,
+    TokenUsage,
     conversation,
     listed,
     of_messages,
@@ -42,7 +42,7 @@ class Input(Engine):
 class Chat(Engine):
     """One conversation as messages."""
 
-    messages: list[Turn]
+    messages: list[ChatTurn]
 
 
 class PoolingInput(Input):
@@ -72,7 +72,7 @@ class Document(Body):
     text: str
 
 
-class Rerank(Engine):
+class RerankDocuments(Engine):
     """One prompt and its replies."""
 
     query: str
@@ -111,7 +111,7 @@ class _List(BaseModel):
     object: Literal["list"]
     created: int
     model: str
-    usage: Usage
+    usage: TokenUsage
     activation: bool
 
 
@@ -147,7 +147,7 @@ class RerankAnswer(BaseModel):
     id: str
     model: str
     results: list[Result]
-    usage: Usage
+    usage: TokenUsage
     activation: bool
 
 
@@ -173,7 +173,7 @@ def parse_pairs(body: Pairs) -> tuple[Comparison, ...]:
     return tuple(text_comparison(q, [d], id=f"documents[{i}]") for i, (q, d) in enumerate(pairs))
 
 
-def parse_rerank(body: Rerank) -> tuple[Comparison, ...]:
+def parse_rerank(body: RerankDocuments) -> tuple[Comparison, ...]:
     """One comparison of all replies."""
     return (text_comparison(body.query, [_text(each) for each in body.documents]),)
 
@@ -207,7 +207,7 @@ def answer_pairs(body: Pairs, scored: Scored) -> dict[str, Any]:
     ])  # fmt: skip
 
 
-def answer_rerank(body: Rerank, scored: Scored) -> dict[str, Any]:
+def answer_rerank(body: RerankDocuments, scored: Scored) -> dict[str, Any]:
     """The replies, the best first."""
     on = body.activated(False)
     results = [
@@ -251,8 +251,8 @@ ROUTES: tuple[Route, ...] = (
         for path in ("/score", "/v1/score")
     ),
     *(
-        Route(path, Rerank, parse_rerank, answer_rerank, "Rank documents (replies) for a query "
-              "(prompt).", when=("documents",), response=RerankAnswer)
+        Route(path, RerankDocuments, parse_rerank, answer_rerank,
+              "Rank documents (replies) for a query (prompt).", when=("documents",), response=RerankAnswer)
         for path in ("/rerank", "/v1/rerank", "/v2/rerank")
     ),
 )  # fmt: skip
