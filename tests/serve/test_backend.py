@@ -12,7 +12,6 @@ from faults import faulty
 from live import Live, free_port, wait_ready
 from starlette.testclient import TestClient
 from tiny import small_model
-from typer import BadParameter
 
 import worldpm
 from worldpm.calls import Service
@@ -212,11 +211,14 @@ def test_requests_run_side_by_side():
 
 
 def test_batches_are_large_unless_said():
-    """Engines get large batches, the settings' own where they say one; one model at a time."""
-    assert for_backend(ServeSettings(), []).batch_tokens == BATCH_TOKENS
-    assert for_backend(ServeSettings(batch_tokens=100), ["m"]).batch_tokens == 100
-    with pytest.raises((ConfigError, BadParameter)):
-        for_backend(ServeSettings(), ["a", "b"])
+    """Engines get large batches unless the settings say, and what cannot be is said at once."""
+    url = "http://127.0.0.1:9"
+    assert for_backend(ServeSettings(), [], url).batch_tokens == BATCH_TOKENS
+    assert for_backend(ServeSettings(batch_tokens=100), ["m"], url).batch_tokens == 100
+    with pytest.raises(ConfigError, match="one model"):
+        for_backend(ServeSettings(), ["a", "b"], url)
+    with pytest.raises(ConfigError, match="no address"):
+        for_backend(ServeSettings(), [], "127.0.0.1:9")
 
 
 def test_the_verb_serves_an_engines_scores(folder, scores, tmp_path):

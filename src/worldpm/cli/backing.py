@@ -32,10 +32,14 @@ BATCH_TOKENS = 65_536  # handed to engines at once, if the settings do not say: 
 WORTH_SAYING, TOO_FAR = 0.05, 0.25
 
 
-def for_backend(settings: "ServeSettings", models: Sequence[str]) -> "ServeSettings":
-    """The settings with a batch that keeps engines busy, where they say none of their own."""
+def for_backend(settings: "ServeSettings", models: Sequence[str], urls: str) -> "ServeSettings":
+    """The settings with a batch that keeps engines busy, where they say none of their own.
+
+    Raises ConfigError for what is no address, and for several models.
+    """
+    Service(urls)
     if len(models) > 1:
-        raise ConfigError("engines have one model; start a server for each")
+        raise ConfigError("engines have one model; start a server for each model")
     own = {} if "batch_tokens" in settings.model_fields_set else {"batch_tokens": BATCH_TOKENS}
     return settings.model_copy(update=own)
 

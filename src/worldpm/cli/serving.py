@@ -83,7 +83,7 @@ def serve(
     settings = load_settings(ServeSettings, config, overrides or [])
     settings = settings.model_copy(update={"keys": (*settings.keys, *_keys(key_file))})
     if backend is not None:
-        settings = for_backend(settings, models or [])
+        settings = for_backend(settings, models or [], backend)
     if not is_loopback(host) and not settings.keys:
         raise typer.BadParameter(
             f"{host} can be reached from other machines: set a key first ({KEY_VARIABLE} or "

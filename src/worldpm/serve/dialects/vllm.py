@@ -252,7 +252,8 @@ ROUTES: tuple[Route, ...] = (
     ),
     *(
         Route(path, RerankDocuments, parse_rerank, answer_rerank,
-              "Rank documents (replies) for a query (prompt).", when=("documents",), response=RerankAnswer)
+              "Rank documents (replies) for a query (prompt).", when=("documents",),
+              response=RerankAnswer)
         for path in ("/rerank", "/v1/rerank", "/v2/rerank")
     ),
 )  # fmt: skip
