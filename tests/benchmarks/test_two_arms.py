@@ -107,7 +107,7 @@ def test_the_forum_is_what_the_arms_differ_in(command, tmp_path):
     assert run(command, *more) == 0
     (row,) = table(tmp_path)["rows"]
     assert row["accuracy"]["absolute"] > 0.1
-    assert table(tmp_path)["pretrained_alone"]["toy"] > 0.8
+    assert table(tmp_path)["pretrained_alone"]["toy"] > 0.7
 
 
 def test_stopped_in_a_slice_and_gone_on_with(command, tmp_path):
@@ -134,7 +134,7 @@ def test_another_protocol_is_refused(command, tmp_path):
 
 def test_a_draw_is_of_what_fits(command, tmp_path):
     """Comparisons over the limits are left out before the draw, and counted."""
-    assert run(command, "--set", "data.max_tokens=40", "--pairs", 4, "--seeds", 0) == 0
+    assert run(command, "--set", "data.max_tokens=35", "--pairs", 4, "--seeds", 0) == 0
     dropped = table(tmp_path)["dropped"]["toy"]
     assert dropped["kept"] + dropped["too_long_or_without_edge"] == 30
     assert 0 < dropped["kept"] < 30
