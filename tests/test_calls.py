@@ -10,7 +10,7 @@ from worldpm.calls import Service
 from worldpm.errors import ConfigError, DataError, ServiceError
 
 BODY = {"responses": [[{"content": "Because."}]]}
-QUICK = {"timeout_seconds": 0.3, "pause_seconds": 0.01}
+QUICK = {"timeout_seconds": 0.3, "pause_seconds": 0.01, "patience_seconds": 0}
 
 
 def read(answer):
@@ -94,6 +94,22 @@ def test_retry_after_is_waited_for():
         started = time.monotonic()
         Service(url, **QUICK).ask("/p", BODY, read)
         assert time.monotonic() - started >= 0.4
+
+
+def test_a_busy_server_is_asked_on():
+    """A server that says it is busy is asked again beyond all rounds, but not for ever."""
+    busy = (429, {"retry-after": "0.02"})
+    with faulty(in_turn(*[busy] * 12)) as (url, seen):
+        service = Service(url, rounds=1, **QUICK | {"patience_seconds": 20})
+        assert service.ask("/p", BODY, read) == [-1.0]
+        assert seen == {429: 12, None: 1}
+    with faulty(lambda: busy) as (url, seen):
+        service = Service(url, rounds=2, **QUICK | {"patience_seconds": 0.3})
+        started = time.monotonic()
+        with pytest.raises(ServiceError, match="429"):
+            service.ask("/p", BODY, read)
+        assert seen[429] > 2
+        assert time.monotonic() - started < 5
 
 
 def test_key_deadline_and_one_id_for_all_attempts():

@@ -33,17 +33,22 @@ RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 class _Failed(Exception):
     """An attempt that may be made again, after `pause` seconds at least if the server says so."""
 
-    def __init__(self, reason: str, pause: float = 0.0, *, reached: bool = True) -> None:
+    def __init__(
+        self, reason: str, pause: float = 0.0, *, reached: bool = True, busy: bool = False
+    ) -> None:
         super().__init__(reason)
         self.pause = pause
         self.reached = reached
+        self.busy = busy
 
 
 class Service:
     """One server, or several that answer alike.
 
     `rounds` is how often each is asked at most; between rounds stands a pause of `pause_seconds`,
-    doubled every time, with half of it up to chance. `timeout_seconds` is of one attempt.
+    doubled every time, with half of it up to chance. `timeout_seconds` is of one attempt. Servers
+    that only say that they are busy (429) are asked again for `patience_seconds`, whatever the
+    rounds: a trainer that waits is better than one that stops.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class Service:
         timeout_seconds: float = 60.0,
         rounds: int = 3,
         pause_seconds: float = 0.5,
+        patience_seconds: float = 600.0,
         in_flight: int = 64,
     ) -> None:
         given = urls.split(",") if isinstance(urls, str) else urls
@@ -66,6 +72,7 @@ class Service:
         self.timeout_seconds = timeout_seconds
         self.rounds = rounds
         self.pause_seconds = pause_seconds
+        self.patience_seconds = patience_seconds
         self._headers = {"content-type": "application/json", "accept": "application/json"}
         if key is not None:
             self._headers["authorization"] = f"Bearer {key}"
@@ -88,8 +95,9 @@ class Service:
                                    "x-deadline-seconds": f"{self.timeout_seconds:g}"}  # fmt: skip
         failures: list[str] = []
         reached = False
-        for number in range(self.rounds):
-            wanted = 0.0
+        rounds, patient_until = 0, time.monotonic() + self.patience_seconds
+        while True:
+            wanted, busy = 0.0, True
             for url in self._order(first):
                 try:
                     with self._slots:
@@ -98,9 +106,12 @@ class Service:
                     failures.append(f"{url}: {error}")
                     wanted = max(wanted, getattr(error, "pause", 0.0))
                     reached |= getattr(error, "reached", True)
-            if number + 1 < self.rounds:
-                pause = self.pause_seconds * 2**number * random.uniform(0.5, 1.0)
-                time.sleep(min(max(pause, wanted), LONGEST_PAUSE_SECONDS))
+                    busy &= getattr(error, "busy", False)
+            rounds += not (busy and time.monotonic() < patient_until)
+            if rounds >= self.rounds:
+                break
+            pause = self.pause_seconds * 2 ** max(0, rounds - 1) * random.uniform(0.5, 1.0)
+            time.sleep(min(max(pause, wanted), LONGEST_PAUSE_SECONDS))
         raise ServiceError(
             f"no answer after {len(failures)} attempts; the last: {failures[-1]}; see whether the "
             "server runs and how much it has to do",
@@ -125,7 +136,7 @@ class Service:
         if status in RETRIED:
             if status >= 500:
                 self._rests_until[url] = time.monotonic() + REST_SECONDS
-            raise _Failed(f"{status} {_message(answer)}", after)
+            raise _Failed(f"{status} {_message(answer)}", after, busy=status == 429)
         if not 200 <= status < 300:
             raise DataError(f"{url}{path}: {status} {_message(answer)}")
         return json.loads(answer)  # JSONDecodeError is a ValueError

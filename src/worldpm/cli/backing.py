@@ -65,11 +65,11 @@ def load_backed(model: str | None, urls: str) -> "ServedModel":
         _check_tokens(contract, encoder, found.folder)
     max_tokens = read_config(found.folder).max_position_embeddings
     key = os.environ.get(BACKEND_KEY)
-    service = Service(urls, key=key, rounds=2)
+    service = Service(urls, key=key, rounds=2, patience_seconds=0.0)  # our clients wait
     ids = encoder.encode((Message("user", "Hello?"), Message("assistant", "Hello.")))
     form, alive = None, 0
     for url in service.urls:
-        engine = Service(url, key=key, rounds=1)
+        engine = Service(url, key=key, rounds=1, patience_seconds=0.0)
         try:
             own = find_form(engine, ids)
             if form is not None and own is not form:

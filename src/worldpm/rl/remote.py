@@ -31,6 +31,7 @@ def remote(
     truncate: bool = False,
     timeout_seconds: float = 60.0,
     rounds: int = 3,
+    patience_seconds: float = 600.0,
 ) -> ScoreFn:
     """A function that scores by HTTP; settings as of `worldpm.calls.Service`.
 
@@ -48,6 +49,7 @@ def remote(
         key=key or os.environ.get(KEY_VARIABLE),
         timeout_seconds=timeout_seconds,
         rounds=rounds,
+        patience_seconds=patience_seconds,
         in_flight=IN_FLIGHT,
     )
     extra: dict[str, Any] = {"truncate": truncate} | ({} if model is None else {"model": model})
