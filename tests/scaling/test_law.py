@@ -101,7 +101,7 @@ def joined(first, second):
 def test_a_study_has_a_panel_a_suite_and_a_series_a_size():
     """Every point is in one series; a curve spans its points; a law too few for says why."""
     both = joined(labelled("power", 0, "a"), labelled("constant", 0, "b").take([0, 1, 12, 13]))
-    report = study(both, "power", x="pairs", y="loss", seed=0, resamples=60)
+    report = study(both, "power", y="loss", seed=0, resamples=60)
     assert [panel["suite"] for panel in report["panels"]] == ["a", "b"]
     first, second = report["panels"]
     assert [series["params"] for series in first["series"]] == [1e6, 1e7]
@@ -116,7 +116,7 @@ def test_a_study_has_a_panel_a_suite_and_a_series_a_size():
 
 def test_a_joint_study_has_one_law_for_all_sizes():
     """Each size has its own curve under the same parameters."""
-    report = study(draw("joint", 0), "joint", x="tokens", y="loss", seed=0, resamples=60)
+    report = study(draw("joint", 0), "joint", y="loss", seed=0, resamples=60)
     series = report["panels"][0]["series"]
     assert len(series) == 5
     assert all(each["law"] == series[0]["law"] for each in series)

@@ -29,6 +29,7 @@ def test_columns_are_found_and_others_ignored(tmp_path):
     assert points.params.tolist() == [1e6, 1e6, 2e6]
     assert points.data.tolist() == [10, 20, 10]
     assert points.runs == ("r1", "r1", "r2")
+    assert points.take([2]).x == "pairs"
     assert [labels["note"] for labels in points.labels] == ["x", "y", ""]
     assert np.allclose(points.inputs(FORMS["joint"]), np.log([points.params, points.data]))
 

@@ -303,7 +303,7 @@ def plot(
     for suffix in (".html", ".svg", ".png", ".csv"):
         check_output(out.with_suffix(suffix), [points], force=force)
     table = read(points, x, y, where, drop_highest)
-    report = study(table, form, x=x or "data", y=y, seed=seed, resamples=resamples)
+    report = study(table, form, y=y, seed=seed, resamples=resamples)
     files = plot_scaling(report, out)
     page = scaling_page(report, files[0].read_text(encoding="utf-8"))
     write_atomic(out, page.encode())

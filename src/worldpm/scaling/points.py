@@ -27,7 +27,8 @@ DATA_COLUMNS = ("data", "pairs", "tokens")  # the first of them that a table has
 class Points:
     """`params`, `data` and `value`, all (n,) and above 0, with the runs and labels of each point.
 
-    `params` is None where the table has none; `runs` is None where no two points share a run.
+    `params` is None where the table has none; `runs` is None where no two points share a run; `x`
+    is the name of the column that `data` is of.
     """
 
     params: Floats | None
@@ -35,6 +36,7 @@ class Points:
     value: Floats
     runs: tuple[str, ...] | None
     labels: tuple[Mapping[str, str], ...]
+    x: str = "data"
 
     def __len__(self) -> int:
         return len(self.value)
@@ -61,6 +63,7 @@ class Points:
             self.value[places],
             None if self.runs is None else tuple(self.runs[i] for i in places),
             tuple(self.labels[i] for i in places),
+            self.x,
         )
 
     def without_highest(self, count: int) -> "Points":
@@ -117,6 +120,7 @@ def read_points(
         numbers(y),
         runs,
         tuple(row for _, row in kept),
+        x,
     )
 
 

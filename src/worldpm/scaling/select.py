@@ -4,8 +4,9 @@ choose(points, seed=0)     ->  Choice(form="power", candidates=..., trend=...)
 
 1. No trend by the permutation test, and no shape ahead of the constant by `SURE`: flat.
 2. Otherwise the lowest AICc (Hurvich and Tsai 1989, of Huber's loss at one delta for all). The
-   place of a break counts as two parameters, since it is searched for. A logistic counts only where
-   both its levels are in sight: a step whose end is not seen is a bend, and no emergence yet.
+   place of a break or a step counts as two parameters, since it is searched for. Emergence is the
+   greater claim: a step counts only where both its levels are in sight, and its AICc is lower by
+   `CLAIM` than that of a broken law.
 3. Shapes within `EQUAL` of the lowest cannot be told apart by the points. Of them the one of fewest
    parameters is taken, unless another one, fitted to the smaller x only, foretells the largest with
    less than half the error.
@@ -24,8 +25,9 @@ from worldpm.scaling.trend import Trend, trend_test
 
 EQUAL = 2.0
 SURE = 10.0
+CLAIM = 4.0
 HELD_OUT = 0.3  # of the different x, the largest
-_BREAK_EXTRA = 1
+_PLACE_EXTRA = 1
 _IN_SIGHT = 0.25  # of a step may be out of sight at either end
 
 
@@ -77,6 +79,8 @@ def choose(points: Points, *, seed: int, names: Sequence[str] = ONE_VARIABLE) ->
     delta = min(each.delta for each in found.values())
     refits = {name: refit(each, delta) for name, each in found.items()}
     scores = {name: aicc(each) for name, each in refits.items()}
+    if scores.get("broken", np.inf) - scores.get("logistic", -np.inf) < CLAIM:
+        del scores["logistic"]
     best = min(scores.values())
     ahead = extrapolation_errors(inputs, target, list(found), delta)
     candidates = [
@@ -119,7 +123,7 @@ def aicc(found: Fit) -> float:
     n log(2 objective / n) + 2 k + 2 k (k + 1) / (n - k - 1); infinite where n is not above k + 1.
     """
     n = len(found.target)
-    k = len(found.theta) + 1 + (_BREAK_EXTRA if found.form.name == "broken" else 0)
+    k = len(found.theta) + 1 + (_PLACE_EXTRA if found.form.name in {"broken", "logistic"} else 0)
     if n <= k + 1:
         return float("inf")
     return float(

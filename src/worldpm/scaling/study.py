@@ -1,6 +1,6 @@
 """A table of runs -> the report that figures and page are drawn from, as JSON.
 
-report = study(points, "auto", x="pairs", y="loss", seed=0)
+report = study(points, "auto", y="loss", seed=0)
 report["panels"][0]["series"][0]["law"]["parameters"]["alpha"]
 """
 
@@ -16,9 +16,7 @@ from worldpm.scaling.shapes import Floats
 _CURVE = 60  # points of a drawn curve
 
 
-def study(
-    points: Points, form: str, *, x: str, y: str, seed: int, resamples: int = 400
-) -> dict[str, Any]:
+def study(points: Points, form: str, *, y: str, seed: int, resamples: int = 400) -> dict[str, Any]:
     """A panel for each suite, with a law for each size, or one for all sizes if `form` is joint.
 
     Too few points for a law leave a series without one, and say why under `no_law`.
@@ -32,7 +30,7 @@ def study(
             _joint(own, seed, resamples) if form == "joint" else _each(own, form, seed, resamples)
         )
         panels.append({"suite": suite, "class": ", ".join(classes), "series": series})
-    return {"x": x, "y": y, "form": form, "seed": seed, "panels": panels}
+    return {"x": points.x, "y": y, "form": form, "seed": seed, "panels": panels}
 
 
 def _each(points: Points, form: str, seed: int, resamples: int) -> list[dict[str, Any]]:
