@@ -9,7 +9,14 @@ from safetensors import safe_open
 from worldpm.model.decoder import linear_head, mlp_head
 from worldpm.tokens.tree import build_tree
 from worldpm.train.examples import Example
-from worldpm.train.heads import ATTRIBUTE_HEAD, folded, keep_attributes, new_head, start_at
+from worldpm.train.heads import (
+    ATTRIBUTE_HEAD,
+    folded,
+    head_like,
+    keep_attributes,
+    new_head,
+    start_at,
+)
 from worldpm.train.recipe import LossSettings, ModelSettings, Recipe
 
 NOWHERE = Path("base")
@@ -95,3 +102,14 @@ def test_the_rows_are_kept_apart(tmp_path):
         assert file.metadata() == {
             "order": "helpfulness\nverbosity", "helpfulness": "0.5", "verbosity": "-2",
         }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+@pytest.mark.parametrize("loss", [LOSS, LossSettings()])
+def test_a_head_like_another_takes_its_values(kind, loss):
+    """Strictly, whatever the number of outputs and with a bias or without."""
+    head = loud(new_head({}, 8, recipe(kind, loss), NOWHERE))
+    twin = head_like(head)
+    twin.load_state_dict(head.state_dict())
+    hidden = torch.randn(2, 8)
+    assert torch.equal(twin(hidden), head(hidden))

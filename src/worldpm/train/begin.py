@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from worldpm.errors import CheckpointError, ConfigError
-from worldpm.model.checkpoint import architecture_of, head_of, read_config, weight_files
+from worldpm.model.checkpoint import architecture_of, read_config, weight_files
 from worldpm.model.decoder import PreferenceModel
 from worldpm.model.fingerprint import stored_tensors
 from worldpm.model.weights import Weights
-from worldpm.train.heads import new_head
+from worldpm.train.heads import head_like, new_head
 from worldpm.train.lora import LoRALinear, add_lora
 from worldpm.train.parallel import ALONE, Ranks
 from worldpm.train.recipe import Recipe
@@ -120,6 +120,6 @@ def whole_model(model: PreferenceModel) -> PreferenceModel:
     state = dict(whole_tensors(model))
     config = model.model.config
     with torch.device("meta"):
-        made = PreferenceModel(config, head_of(state, config.hidden_size, Path("the model")))
+        made = PreferenceModel(config, head_like(model.score))
     made.load_state_dict(state, strict=True, assign=True)
     return made.requires_grad_(False)

@@ -56,6 +56,14 @@ def last_layer(head: nn.Module) -> nn.Linear:
     return last
 
 
+def head_like(head: nn.Module) -> nn.Module:
+    """A head of the same shape, its values new."""
+    if isinstance(head, nn.Sequential):
+        return nn.Sequential(head_like(head[0]), nn.ReLU(), head_like(head[2]))
+    assert isinstance(head, nn.Linear)
+    return nn.Linear(head.in_features, head.out_features, bias=head.bias is not None)
+
+
 @torch.no_grad()
 def start_at(head: nn.Module, examples: Sequence[Example]) -> None:
     """Let a new regression head predict each attribute's mean over the examples.
