@@ -27,6 +27,7 @@ from worldpm.model.checkpoint import (
     weight_files,
     write_model,
 )
+from worldpm.model.export import check_golden
 from worldpm.store import MANIFEST, file_sha256, part_files, read_manifest, versions, write_atomic
 from worldpm.tokens.encode import Encoder
 from worldpm.train.begin import DTYPES, outline, place, whole_model
@@ -139,6 +140,7 @@ def train(
             made, run / "model", base, dtype=DTYPES[recipe.model.dtype],
             training_data=[file_sha256(folder / MANIFEST) for folder in data],
         )  # fmt: skip
+        check_golden(run / "model")
     return {"dropped": {"train": dict(dropped), "validation": dict(lost)}, **log.last_validation}
 
 
