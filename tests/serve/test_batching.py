@@ -203,6 +203,28 @@ def test_what_cannot_be_in_time_is_refused_at_once():
     run(main, held, batch_tokens=2000)
 
 
+def test_a_flood_is_refused_unread():
+    """While the queue is full, or longer than its deadline, a request is refused before it is read;
+    one that goes before the others is not."""
+    held = Held()
+
+    async def main(batcher, ask):
+        first = ask("now", "first")
+        await began(held)
+        batcher.check_room(time.monotonic() + 10)
+        waits = ask("p", "x" * 99, seconds=15)
+        await asyncio.sleep(0.02)
+        with pytest.raises(Refused) as full:
+            batcher.check_room(time.monotonic() + 16)
+        assert full.value.status == 429
+        batcher.check_room(time.monotonic() + 10)
+        held.go.set()
+        await asyncio.gather(first, waits)
+        batcher.check_room(time.monotonic() + 16)
+
+    run(main, held, max_queue_tokens=100)
+
+
 def test_the_deadline_ends_the_wait():
     """At its deadline a request gets 504, and is not computed if its turn had not come."""
     held = Held()

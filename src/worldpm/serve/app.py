@@ -161,6 +161,8 @@ class Server:
         try:
             deadline = self.deadline(request)
             body = b"".join([part async for part in request.stream()])
+            if len(self.batchers) == 1:
+                self.batchers[self.default].check_room(deadline)
             work = asyncio.create_task(self._work(routes, body, deadline, request))
             leaving = asyncio.create_task(_leaves(request.receive))
             try:

@@ -228,6 +228,19 @@ class Batcher:
             for row in rows
         )
 
+    def check_room(self, deadline: float) -> None:
+        """Refused (429) if nothing of this deadline could be taken now, whatever its size.
+
+        Known before a body is read: under a flood of requests most of the work is saved.
+        """
+        if self._waiting and deadline >= self._waiting[-1].deadline:
+            ahead = self.queued_tokens + self._running_tokens
+            left = deadline - time.monotonic()
+            if self.queued_tokens >= self.settings.max_queue_tokens or (
+                self.rate is not None and ahead / self.rate > left
+            ):
+                raise self._overloaded(ahead)
+
     def close(self) -> None:
         """End the worker; the queue must be empty."""
         if self._worker is not None:
@@ -280,6 +293,7 @@ class Batcher:
                 continue
             for job in jobs:
                 self._leave(job, dropped=False)
+            self._waiting = [job for job in ready if job.waiting]
             tokens = self._running_tokens = batch_tokens(groups)
             started = time.perf_counter()
             try:
