@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldpm.model.decoder import PreferenceModel
 from worldpm.tokens.tree import TokenTree
@@ -24,7 +24,7 @@ from worldpm.tokens.tree import TokenTree
 def frozen_digest(model: PreferenceModel, frozen_layers: int) -> str:
     """The digest of the embeddings and the first `frozen_layers` layers: names, types, values."""
     found = hashlib.sha256()
-    parts = [("embed_tokens", model.model.embed_tokens)]
+    parts: list[tuple[str, nn.Module]] = [("embed_tokens", model.model.embed_tokens)]
     parts += [(f"layers.{i}", layer) for i, layer in enumerate(model.model.layers[:frozen_layers])]
     for part, module in parts:
         for name, tensor in sorted(module.state_dict().items()):
