@@ -175,6 +175,10 @@ class Server:
             if not work.done():
                 return Response(status_code=499)  # nobody reads it
             return work.result()
+        except Refused as refused:
+            if refused.status == 429:  # clients that ask again at once would cost a processor
+                await asyncio.sleep(self.settings.refusal_seconds)
+            raise
         finally:
             self.active -= 1
 

@@ -25,6 +25,9 @@ class ServeSettings(Settings):
     max_tokens: int | None = _key("tokens of one conversation; the model's own if not given", None)
     max_requests: int = _key("requests under way at once; more wait unread", 1024, ge=1)
     max_queue_tokens: int = _key("tokens that may wait, of all requests", 400_000, ge=1)
+    refusal_seconds: float = _key(
+        "time that a 429 is kept back, for clients that do not wait", 0.25, ge=0
+    )
     batch_tokens: int = _key("tokens that are computed together", 4096, ge=1)
     gather_seconds: float = _key("longest wait for replies to share a batch with", 0.004, ge=0)
     body_seconds: float = _key("time that a body may take to arrive", 20.0, gt=0)
