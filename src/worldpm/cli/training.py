@@ -3,8 +3,9 @@
 torchrun --nproc-per-node 8 -m worldpm train RECIPE.toml ...       the same, by eight processes
 """
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,8 +19,13 @@ from worldpm.cli.common import (
     check_inputs,
     check_output,
     print_json,
+    say,
 )
-from worldpm.errors import DataError
+from worldpm.errors import DataError, WorldPMError
+
+if TYPE_CHECKING:
+    from worldpm.train.plan import TrainingPlan
+    from worldpm.train.recipe import Recipe
 
 
 def train(
@@ -64,7 +70,11 @@ def train(
         values = {"recipe": settings.model_dump(mode="json"), "resume": resume}
         inputs: list[Path | str] = [recipe, *data, base or "the embedded default's base"]
         inputs += [adapter] if adapter else []
-        announce(inputs, out, values, as_json=as_json)
+        plan = _plan(settings, base, data)
+        shown = asdict(plan) | {"fits": plan.fits} if plan is not None else None
+        announce(inputs, out, values, plan=shown, as_json=as_json)
+        if plan is not None and not as_json:
+            print(plan)
         return
     from worldpm.model.default import fetch_base
     from worldpm.train import run
@@ -87,6 +97,23 @@ def train(
             f"validation: accuracy {result['validation_accuracy']:.3f}, "
             f"loss {result['validation_loss_nats']:.4f} nats"
         )
+
+
+def _plan(settings: "Recipe", base: Path | None, data: list[Path]) -> "TrainingPlan | None":
+    """What the run takes, for a base whose config.json is here; nothing is fetched for it.
+
+    A shape that lacks what only its tokenizer can say has no plan yet, which stderr is told.
+    """
+    if base is None or not (base / "config.json").is_file():
+        return None
+    from worldpm.model.checkpoint import read_config
+    from worldpm.train.plan import job_of, plan_training
+
+    try:
+        return plan_training(read_config(base), settings, job_of(data, settings))
+    except WorldPMError as error:
+        say(f"no plan: {error}")
+        return None
 
 
 def _check_data(folder: Path) -> None:

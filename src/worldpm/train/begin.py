@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from worldpm.errors import CheckpointError, ConfigError
 from worldpm.model.checkpoint import architecture_of, read_config, weight_files
+from worldpm.model.config import ModelConfig
 from worldpm.model.decoder import PreferenceModel
 from worldpm.model.fingerprint import stored_tensors
 from worldpm.model.weights import Weights
@@ -42,11 +43,7 @@ def base_model(base: Path, recipe: Recipe, ranks: Ranks = ALONE) -> PreferenceMo
 def outline(base: Path, recipe: Recipe) -> PreferenceModel:
     """The model to train but for the values of its decoder, which are on the meta device."""
     config = read_config(base)
-    if recipe.model.frozen_layers >= config.num_hidden_layers:
-        raise ConfigError(
-            f"model.frozen_layers: {recipe.model.frozen_layers} leaves none of the "
-            f"{config.num_hidden_layers} layers to train"
-        )
+    check_layers(config, recipe)
     weights = _weights(base)
     state = weights.read([name for name in weights.places if name.startswith("score.")])
     torch.manual_seed(recipe.seed)
@@ -63,6 +60,15 @@ def outline(base: Path, recipe: Recipe) -> PreferenceModel:
         model.model.to(DTYPES[recipe.model.dtype])
         add_lora(model, recipe.lora, first, recipe.seed)
     return model
+
+
+def check_layers(config: ModelConfig, recipe: Recipe) -> None:
+    """ConfigError where the recipe freezes every layer of the base."""
+    if recipe.model.frozen_layers >= config.num_hidden_layers:
+        raise ConfigError(
+            f"model.frozen_layers: {recipe.model.frozen_layers} leaves none of the "
+            f"{config.num_hidden_layers} layers to train"
+        )
 
 
 def _weights(base: Path) -> Weights:

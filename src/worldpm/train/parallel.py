@@ -126,13 +126,17 @@ def joined(settings: ParallelSettings) -> Iterator[Ranks]:
             f"WORLD_SIZE is {world}, but nothing says how the processes meet; start them with "
             "torchrun, or unset WORLD_SIZE"
         )
-    device = CPU
+    device, backend = CPU, "gloo"
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
-        dist.init_process_group("cpu:gloo,cuda:nccl")
-    else:
-        dist.init_process_group("gloo")
+        backend = "cpu:gloo,cuda:nccl"
+    # torchrun's store outlives a restart; without a prefix of this one's, gloo was seen to call
+    # processes at the addresses of the dead.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store, rank, world = next(dist.rendezvous("env://"))  # type: ignore[no-untyped-call]
+    store = dist.PrefixStore(f"worldpm/{attempt}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world)
     near = int(os.environ.get("LOCAL_WORLD_SIZE", world))
     try:
         yield Ranks(dist.get_rank(), world, settings.layout != "replicate", near, device)
