@@ -5,7 +5,7 @@ import json
 import pytest
 
 from worldpm.errors import DataError
-from worldpm.report.plots import read_metrics, smooth
+from worldpm.report.training_plot import read_metrics, smooth
 
 
 def step(number: int, loss, **more) -> dict:

@@ -11,8 +11,9 @@ from worldpm.errors import DataError, WorldPMError
 from worldpm.evals.baselines import longer_characters
 from worldpm.evals.run import evaluate, to_json
 from worldpm.records import Comparison, Edge, Message, Score
-from worldpm.report import figures, plots, ranking_plot
-from worldpm.report.plots import plot_evaluation, plot_ranking, plot_training, smooth
+from worldpm.report import figures, plots, ranking_plot, training_plot
+from worldpm.report.plots import plot_evaluation, plot_ranking
+from worldpm.report.training_plot import plot_training, smooth
 
 pytest.importorskip("matplotlib")
 
@@ -60,7 +61,7 @@ def kept(monkeypatch):
         found.append(figure)
         return figures.save(figure, *rest)
 
-    for module in (plots, ranking_plot):
+    for module in (plots, ranking_plot, training_plot):
         monkeypatch.setattr(module, "save", save)
     return found
 
@@ -228,6 +229,26 @@ def test_training_shows_the_last_validation_and_both_floors(tmp_path, kept):
     assert len(steps) == 39
     assert steps[12 * 32] == 0.5
     assert sum(row["series"] == "validation" for row in rows) == 2
+
+
+def test_training_with_norms_sets_and_an_event(tmp_path, kept):
+    """A third panel, a line for each set, and the event in all panels and in the numbers."""
+    lines = []
+    for number in range(1, 201):
+        norm = 60.0 if number == 150 else 1.0 + 0.1 * (number % 5)
+        loss = 0.6 + 0.002 * (number % 7) - 0.2 * (number > 150)
+        lines.append({**step(number, loss), "grad_norm": norm, "skipped": False})
+    for number, accuracy in ((100, 0.6), (200, 0.7)):
+        sets = {"forum": {"accuracy": accuracy}, "people": {"accuracy": accuracy - 0.1}}
+        lines.append({**look(number, 0.6, accuracy), "validation_by_set": sets})
+    files = plot_training(write_metrics(tmp_path / "m.jsonl", lines), tmp_path / "training")
+    words = drawn_words(kept[0])
+    assert "gradient norm" in words
+    assert "people 60.0%" in words
+    rows = table(files)
+    assert [row["pairs"] for row in rows if row["series"] == "event"] == [str(32 * 150)]
+    assert sum(row["series"] == "gradient norm" for row in rows) == 200
+    assert sum(row["series"] == "validation people" for row in rows) == 2
 
 
 def test_training_without_validation_or_without_steps(tmp_path):

@@ -4,7 +4,7 @@
 
 Reads folders of threads, comparisons and evaluations, files of comparisons, of scores or of one
 evaluation, runs, adapters and checkpoints. `--json` gives the same as one object. Of comparisons
-there is more: `--why ID`, `--html page.html`, `--card`.
+there is more: `--why ID`, `--html page.html`, `--card`; of runs `--plot`, `--tensorboard`.
 """
 
 from collections import Counter
@@ -48,12 +48,22 @@ def show(
     card: Annotated[
         bool, typer.Option("--card", help="Print the data card (README.md) of comparisons.")
     ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw a run's curves: FILE.svg, .png and .csv."),
+    ] = None,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write a run's numbers as TensorBoard's event files."),
+    ] = None,
     as_json: JsonFlag = False,
     force: ForceFlag = False,
 ) -> None:
     """What an artefact, run, checkpoint or file is, with its counts, distributions and samples."""
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
+    if (plot or tensorboard) and not (path / "run.json").is_file():
+        raise DataError(f"{path}: is no run of training; --plot and --tensorboard are for those")
     if why is not None or html is not None or card:
         from worldpm.cli.corpus import show_data
 
@@ -61,7 +71,9 @@ def show(
     elif (path / "manifest.json").is_file():
         _show_artifact(path, samples, as_json)
     elif (path / "run.json").is_file():
-        _show_run(path, as_json)
+        from worldpm.cli.runs import show_run
+
+        show_run(path, plot, tensorboard, as_json=as_json, force=force)
     elif (path / "config.json").is_file():
         from worldpm.model.inspect import inspect_model
 
@@ -92,7 +104,7 @@ def print_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     for file in manifest.get("inputs", []):
         size = f", {show_bytes(file['bytes'])}" if "bytes" in file else ""
         print_line(f"  read      {file['path']}{size}")
-    for name, value in _flat(manifest.get("settings", {})):
+    for name, value in flat_items(manifest.get("settings", {})):
         print_line(f"  setting   {name} = {value}")
     _table("kept", counts)
     if dropped:
@@ -240,34 +252,6 @@ def _read_file(path: Path) -> Any:
     return read_comparisons(path)
 
 
-def _show_run(path: Path, as_json: bool) -> None:
-    from worldpm.jsonfiles import read_object
-    from worldpm.store import read_json_lines
-
-    run = read_object(path / "run.json")
-    metrics = path / "metrics.jsonl"
-    last: dict[str, Mapping[str, Any]] = {}
-    for _, line in read_json_lines(metrics) if metrics.is_file() else ():
-        last[line.get("kind", "")] = line
-    kept = sorted(each.name for each in (path / "checkpoints").glob("step-*"))
-    done = (path / "model" / "config.json").is_file()
-    numbers = {name: last.get(name) for name in ("step", "validation")}
-    if as_json:
-        values = {**run, "last": numbers, "checkpoints": kept, "finished": done}
-        print_json({"path": str(path), "kind": "run", **values})
-        return
-    print_line(f"{path}: a training run, {'finished' if done else 'not finished'}")
-    for name, value in numbers.items():
-        for key, number in _flat(value or {}):
-            if key != "kind":
-                print_line(f"  last {name:<11} {key} = {number}")
-    print_line(f"  checkpoints      {', '.join(kept) or 'none'}")
-    for key, value in _flat(run.get("recipe", {})):
-        print_line(f"  recipe           {key} = {value}")
-    if done:
-        print_line(f"  next: worldpm score FILE --model {path / 'model'}")
-
-
 def _show_adapter(path: Path, as_json: bool) -> None:
     from worldpm.jsonfiles import read_object
 
@@ -299,10 +283,11 @@ def _show_evaluations(found: Sequence[dict[str, Any]], path: Path, as_json: bool
     stdout().print(evaluation_table(found, kinds))
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+def flat_items(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Every value that is no mapping, under the names on the way to it: `optim.lr`."""
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat_items(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
 

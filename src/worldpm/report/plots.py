@@ -1,22 +1,18 @@
-"""Pictures worth looking at: a ranking, an evaluation, a training run.
+"""Pictures worth looking at: a ranking, an evaluation.
 
     the JSON of evaluations -> plot_evaluation -> evaluation.svg, .png, .csv
-    RUN/metrics.jsonl -> plot_training -> training.svg, .png, .csv
 
 Every title says the finding; every picture has its numbers beside it as CSV. matplotlib is needed
 (`pip install "worldpm[plots]"`) and imported only when a picture is drawn.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worldpm.errors import DataError, WorldPMError
+from worldpm.errors import WorldPMError
 from worldpm.report.figures import (
     BLUE,
-    GREEN,
     GREY,
     INK,
     VERMILION,
@@ -28,12 +24,8 @@ from worldpm.report.figures import (
 )
 from worldpm.report.ranking_plot import plot_ranking
 from worldpm.report.tables import LENGTH_FLOOR, evaluation_lines
-from worldpm.store import read_json_lines
 
-__all__ = ["plot_evaluation", "plot_ranking", "plot_training"]
-
-LN_2 = math.log(2.0)
-
+__all__ = ["plot_evaluation", "plot_ranking"]
 
 # --- an evaluation -------------------------------------------------------------------------------
 
@@ -153,142 +145,3 @@ def _legend(figure: Any, left: float, *entries: tuple[str, str, str]) -> None:
         key.plot(0, 0, mark, color=colour, mfc=face, mew=1.6, ms=7)
         text = write(figure, (x + 0.24) / across, 1 - 0.9 / up, words, size=8.5, va="center")
         x += 0.55 + text.get_window_extent(figure.canvas.get_renderer()).width / figure.dpi
-
-
-# --- a training run ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingRun:
-    """Columns of metrics.jsonl: steps (pairs seen, loss), validations (pairs, loss, accuracy).
-
-    Of either, those whose numbers were not finite are left out and counted.
-    """
-
-    steps: list[tuple[float, float]]
-    validations: list[tuple[float, float, float]]
-    num_not_finite: int
-    num_validations_not_finite: int = 0
-
-
-def read_metrics(path: Path) -> TrainingRun:
-    """The steps and validations of a run's metrics.jsonl, in order of pairs seen.
-
-    Where a resumed run wrote a step again, the later line counts. Steps and validations with a
-    number that was not finite (null in JSON) are counted apart. Raises DataError if there is no
-    step, or a line lacks a key.
-    """
-    steps: dict[int, tuple[float, float | None]] = {}
-    validations: dict[int, tuple[float, float, float]] = {}
-    for number, line in read_json_lines(path):
-        try:
-            if line["kind"] == "step":
-                steps[line["step"]] = (line["pairs"], line["loss_nats"])
-            elif line["kind"] == "validation":
-                validations[line["step"]] = (
-                    line["pairs"], line["validation_loss_nats"], line["validation_accuracy"],
-                )  # fmt: skip
-        except (KeyError, TypeError) as error:
-            raise DataError(f"{path}:{number}: lacks {error}; is this a run's metrics?") from None
-    finite = [(pairs, loss) for pairs, loss in steps.values() if loss is not None]
-    if not finite:
-        raise DataError(f"{path}: has no step with a loss yet; draw it when training has begun")
-    good = [v for v in validations.values() if None not in v]
-    return TrainingRun(
-        sorted(finite), sorted(good), len(steps) - len(finite), len(validations) - len(good)
-    )
-
-
-def smooth(values: Sequence[float], span: int) -> list[float]:
-    """Exponential moving average over about `span` values, unbiased at the start."""
-    keep = 1.0 - 1.0 / max(1, span)
-    total = weight = 0.0
-    averages = []
-    for value in values:
-        total, weight = keep * total + value, keep * weight + 1.0
-        averages.append(total / weight)
-    return averages
-
-
-def plot_training(
-    metrics: Path, path: Path, length_accuracy: float | None = None, title: str | None = None
-) -> list[Path]:
-    """Losses at the left, validation accuracy at the right, against pairs seen; returns the files.
-
-    `metrics` is a run's metrics.jsonl, `length_accuracy` the share of validation comparisons that
-    the longer reply wins, drawn as a floor. Training loss is smoothed over a fiftieth of the run,
-    at least five steps. Raises DataError for a file without steps, WorldPMError without matplotlib.
-    """
-    run = read_metrics(metrics)
-    figure = new_figure(11.0, 4.5)
-    loss = new_axes(figure, 0.75, 0.75, 4.1, 2.75)
-    accuracy = new_axes(figure, 6.5, 0.75, 3.1, 2.75)
-    floor = [] if length_accuracy is None else [length_accuracy]
-    _draw_losses(loss, run)
-    _draw_accuracies(accuracy, run, floor)
-    for axes, words in ((loss, "Bradley-Terry loss, nats"), (accuracy, "validation accuracy, %")):
-        axes.set_xlim(0, run.steps[-1][0] * 1.01)
-        axes.set_xlabel("pairs seen", fontsize=9)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        axes.locator_params(axis="x", nbins=5)
-        write(axes, 0, 1.05, words, transform=axes.transAxes, size=9.5, weight="bold")
-    reading = "Points are single steps, the line through them their moving average."
-    left_out = ((run.num_not_finite, "steps"), (run.num_validations_not_finite, "validations"))
-    if words := " and ".join(f"{count} of the {what}" for count, what in left_out if count):
-        reading += f" Left out, for want of a finite loss: {words}."
-    heading(figure, title or _training_title(run, length_accuracy), reading)
-    rows: list[Sequence[object]] = [("training", *step, "") for step in run.steps]
-    rows += [("validation", *look) for look in run.validations]
-    return save(figure, path, ("series", "pairs", "loss_nats", "accuracy"), rows)
-
-
-def _draw_losses(axes: Any, run: TrainingRun) -> None:
-    pairs, losses = (list(column) for column in zip(*run.steps, strict=True))
-    span = max(5, len(losses) // 50)
-    first = span if len(losses) > 3 * span else 0  # an average of a few steps is mostly noise
-    smoothed = smooth(losses, span)[first:]
-    axes.plot(pairs, losses, ".", color=BLUE, alpha=0.15, ms=3, mew=0)
-    axes.plot(pairs[first:], smoothed, color=BLUE, lw=1.6)
-    axes.axhline(LN_2, color=GREY, lw=1, ls=(0, (4, 3)))
-    named = [(smoothed[-1], "training", BLUE), (LN_2, "ln 2, a coin", "#666666")]
-    validation = [look[1] for look in run.validations]
-    if validation:
-        axes.plot([look[0] for look in run.validations], validation, "o-", color=VERMILION, ms=4)
-        named.append((validation[-1], f"validation {validation[-1]:.3f}", VERMILION))
-    _name_lines(axes, named, [LN_2, *smoothed, *validation])
-
-
-def _draw_accuracies(axes: Any, run: TrainingRun, floor: Sequence[float]) -> None:
-    right = [100 * look[2] for look in run.validations]
-    axes.axhline(50, color=GREY, lw=1, ls=(0, (4, 3)))
-    named = [(50.0, "chance", "#666666")]
-    for share in floor:
-        axes.axhline(100 * share, color=GREEN, lw=1.2, ls=(0, (6, 2)))
-        named.append((100 * share, f"longer reply {share:.1%}", GREEN))
-    if right:
-        axes.plot([look[0] for look in run.validations], right, "o-", color=VERMILION, ms=4)
-        named.append((right[-1], f"model {right[-1]:.1f}%", VERMILION))
-    _name_lines(axes, named, [*right, *(value for value, _, _ in named)])
-
-
-def _training_title(run: TrainingRun, length_accuracy: float | None) -> str:
-    if not run.validations:
-        return f"Trained on {run.steps[-1][0]:,.0f} pairs; not validated yet"
-    pairs, _, accuracy = run.validations[-1]
-    floor = "" if length_accuracy is None else f" (the longer reply: {length_accuracy:.1%})"
-    return f"{accuracy:.1%} of held-out comparisons right after {pairs:,.0f} pairs{floor}"
-
-
-def _name_lines(
-    axes: Any, named: Sequence[tuple[float, str, str]], values: Sequence[float]
-) -> None:
-    """Fit the y axis to `values` and write each line's name at its right end, moved apart."""
-    low, high = min(values), max(values)
-    room = 0.08 * ((high - low) or 0.1)
-    axes.set_ylim(low - room, high + room)
-    least = 0.062 * (high - low + 2 * room)  # a line of text
-    place = -math.inf
-    for value, words, colour in sorted(named):
-        place = max(value, place + least)
-        write(axes, 1.02, place, words, transform=axes.get_yaxis_transform(), size=8.5,
-              va="center", color=colour)  # fmt: skip

@@ -1,0 +1,111 @@
+"""A run's metrics.jsonl read: its steps, its looks at validation sets, and its events.
+
+read_run(RUN/metrics.jsonl) -> Run(steps, looks, best)     records by step, later lines count
+run_events(run)             -> [(step's record, Event)]
+curve_table(run, 10)        -> rows at ten places of the run, for a terminal
+sparkline([0.7, 0.6, 0.5])  -> "█▅▁"
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from worldpm.events import Event, find_events
+from worldpm.store import read_json_lines
+
+Record = Mapping[str, Any]
+COLUMNS = {
+    "pairs": ",.0f", "loss_nats": ".4f", "accuracy": ".3f", "margin": "+.2f", "grad_norm": ".2g",
+    "tokens_per_second": ",.0f", "pairs_per_second": ",.1f", "matrix_share": ".1%",
+}  # fmt: skip
+LOOK_COLUMNS = {"loss_nats": ".4f", "accuracy": ".3f", "margin": "+.3f"}
+STYLE_COLUMNS = {
+    "phi_length": "+.3f", "phi_length_of_labels": "+.3f", "phi_marks": "+.3f",
+    "phi_marks_of_labels": "+.3f", "chosen_longer_accuracy": ".3f",
+    "chosen_shorter_accuracy": ".3f",
+}  # fmt: skip
+BARS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Records of metrics.jsonl in the order of their steps; `best` names the best look's step."""
+
+    steps: Sequence[Record]
+    looks: Sequence[Record]
+    best: Record | None
+
+
+def read_run(metrics: Path) -> Run:
+    """Every step and look once, as last written: a resumed run repeats some."""
+    steps: dict[int, Record] = {}
+    looks: dict[int, Record] = {}
+    best: Record | None = None
+    for _, line in read_json_lines(metrics) if metrics.is_file() else ():
+        kind = line.get("kind")
+        if kind == "step":
+            steps[line["step"]] = line
+        elif kind == "validation":
+            looks[line["step"]] = line
+        elif kind == "best":
+            best = line
+    return Run([steps[n] for n in sorted(steps)], [looks[n] for n in sorted(looks)], best)
+
+
+def run_events(run: Run) -> list[tuple[Record, Event]]:
+    """Sudden steps of learning with the step's record; see `worldpm.events`."""
+    kept = [s for s in run.steps if not s.get("skipped") and s.get("grad_norm") is not None]
+    losses, norms = ([step.get(key) for step in kept] for key in ("loss_nats", "grad_norm"))
+    return [(kept[event.place], event) for event in find_events(losses, norms)]
+
+
+def curve_table(run: Run, count: int) -> list[dict[str, Any]]:
+    """At most `count` parts of the run, each with the means of its steps and its last counts."""
+    parts = min(count, len(run.steps))
+    ends = [round((i + 1) * len(run.steps) / parts) for i in range(parts)]
+    table = []
+    for first, last in zip([0, *ends], ends, strict=False):
+        own = run.steps[first:last]
+        row: dict[str, Any] = {"step": own[-1]["step"], "pairs": own[-1].get("pairs")}
+        for name in list(COLUMNS)[1:]:
+            values = [step[name] for step in own if step.get(name) is not None]
+            row[name] = sum(values) / len(values) if values else None
+        table.append(row)
+    return table
+
+
+def look_table(run: Run) -> list[dict[str, Any]]:
+    """One row for each look and set: loss, accuracy, lead, and the set's style."""
+    table = []
+    for look in run.looks:
+        sets = look.get("validation_by_set") or {
+            "all": {name: look.get(f"validation_{name}") for name in LOOK_COLUMNS}
+        }
+        for name, found in sets.items():
+            row = {"step": look["step"], "set": name}
+            row |= {column: found.get(column) for column in LOOK_COLUMNS}
+            row |= {column: (found.get("style") or {}).get(column) for column in STYLE_COLUMNS}
+            table.append(row)
+    return table
+
+
+def sparkline(values: Sequence[float | None], width: int = 40) -> str:
+    """The course of the values in at most `width` bars, lowest to highest; gaps are blank."""
+    parts = min(width, len(values))
+    means: list[float | None] = []
+    for i in range(parts):
+        own = values[i * len(values) // parts : (i + 1) * len(values) // parts]
+        known = [value for value in own if value is not None]
+        means.append(sum(known) / len(known) if known else None)
+    known = [value for value in means if value is not None]
+    if not known:
+        return ""
+    low, high = min(known), max(known)
+    scale = (len(BARS) - 1) / ((high - low) or 1.0)
+    return "".join(" " if v is None else BARS[round((v - low) * scale)] for v in means)
+
+
+def shown(value: Any, form: str) -> str:
+    """A number of a table, or a dash for none."""
+    return "-" if value is None else format(value, form)
