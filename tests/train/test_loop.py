@@ -310,6 +310,32 @@ def test_three_in_a_row_stop_the_run(base, sets, tmp_path, monkeypatch):
     with pytest.raises(WorldPMError, match=r"steps 2 to 4 .*lower optim\.lr"):
         go(base, sets, tmp_path, log=records.append)
     assert [r["skipped"] for r in of_kind(records, "step")] == [False, True, True, True]
+    assert len(of_kind(records, "step")[1]["not_finite"]) >= 3
+
+
+def test_the_diagnosis_names_what_was_not_finite(base, sets, tmp_path, monkeypatch):
+    """One comparison's scores are NaN: it alone is named, with the learning rate and the norm."""
+    real = loop.take_step
+
+    def step(scorer, examples, keys, *arguments):
+        def spoilt(chosen, group):
+            parts = scorer(chosen, group).split([len(e.tree.leaves) for e in chosen])
+            bad = [
+                p * (math.nan if key == keys[1] else 1) for p, key in zip(parts, group, strict=True)
+            ]
+            return torch.cat(bad)
+
+        return real(spoilt, examples, keys, *arguments)
+
+    monkeypatch.setattr(loop, "take_step", step)
+    with pytest.raises(WorldPMError) as caught:
+        go(base, sets, tmp_path)
+    said = str(caught.value)
+    assert "(learning rate 0.00" in said
+    assert "gradient norm nan" in said
+    named = said.partition("scores of ")[2].partition(")")[0].split(", ")
+    assert 1 <= len(named) <= 3
+    assert {name.partition(" ")[0] for name in named} <= {"a", "b"}
 
 
 def test_repeats_by_source(base, sets, tmp_path):

@@ -1,5 +1,9 @@
 """Checkpoints of a run: whole or not there, and a damaged one falls back to the one before."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -192,3 +196,46 @@ def test_another_recipes_checkpoint(run, tmp_path):
     with pytest.raises(WorldPMError, match="other tensors"):
         other.load()
     assert other.values() == before
+
+
+def test_no_room_on_the_disk(run, monkeypatch):
+    """Said before anything is written, with what is free and what it takes; the rest stands."""
+    run.advance()
+    run.save()
+    usage = state.shutil.disk_usage(run.folder)
+    monkeypatch.setattr(state.shutil, "disk_usage", lambda path: usage._replace(free=10_000_000))
+    run.advance()
+    with pytest.raises(WorldPMError, match=r"has 0\.01 GB free, a checkpoint takes 0\.06 GB"):
+        run.save()
+    assert names(run) == ["step-00000001"]
+    assert len(list((run.folder / "checkpoints").iterdir())) == 1
+    with pytest.raises(WorldPMError, match=r"0\.01 GB free.*before hours of training are lost"):
+        state.check_room(run.folder / "not" / "yet", run.trained)
+    monkeypatch.undo()
+    state.check_room(run.folder / "not" / "yet", run.trained)
+    assert Run(run.folder).load()["step"] == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts a tmpfs")
+def test_a_small_disk(tmp_path, monkeypatch):
+    """On a real full disk the checkpoint before stands, and training goes on from it."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(tmp_path)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a tmpfs cannot be mounted here")
+    try:
+        run = Run(tmp_path)
+        run.trained["large"] = nn.Parameter(torch.ones(80_000))
+        run.optimizer = build_optimizer(run.trained, OptimSettings(lr=0.1))
+        run.advance()
+        with pytest.raises(WorldPMError, match=r"the disk has 0\.00 GB free"):
+            run.save()
+        monkeypatch.setattr(state, "SPARE_BYTES", 0)
+        run.save()
+        run.advance()
+        monkeypatch.setattr(state, "check_space", lambda run, needed: None)
+        with pytest.raises(WorldPMError, match=r"No space left on device|could not be written"):
+            run.save()
+        assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]
+        assert load_checkpoint(tmp_path, run.trained, run.optimizer, pytest.fail)["step"] == 1
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)

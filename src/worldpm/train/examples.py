@@ -35,6 +35,7 @@ class Example:
     margins: tuple[float, ...]  # in the source's units; 0 where it gives none
     pairs: float
     ratings: tuple[tuple[float, ...], ...] = ()  # (replies, attributes), NaN where missing
+    id: str = ""  # the comparison's, to name it in messages
     style: tuple[tuple[float, float], ...] = ()  # (edges, 2): the winner's lead in length and marks
 
 
@@ -160,6 +161,7 @@ def make_examples(
             margins=tuple(max(edge.margin or 0.0, 0.0) for edge in edges),
             pairs=pairs or 1.0,  # a single rated reply has no other to be compared with
             ratings=ratings if attributes else (),
+            id=comparison.id,
             style=_style(comparison, edges) if with_style else (),
         )
 

@@ -21,7 +21,7 @@ from worldpm.train.optim import build_optimizer, learning_rate_factor
 from worldpm.train.order import plan_steps
 from worldpm.train.parallel import ALONE, Ranks
 from worldpm.train.recipe import Recipe
-from worldpm.train.state import load_checkpoint, save_checkpoint
+from worldpm.train.state import check_room, load_checkpoint, save_checkpoint
 from worldpm.train.step import TreeScorer, take_step
 from worldpm.train.validation import sample, validate
 
@@ -55,6 +55,7 @@ def fit(
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = build_optimizer(trained, recipe.optim)
+    check_room(run, trained, ranks)
     repeats = [recipe.data.repeats.get(example.source, 1) for example in examples]
     pairs = [example.pairs for example in examples]
     steps = plan_steps(pairs, repeats, recipe.data.batch_pairs, recipe.data.epochs, recipe.seed)

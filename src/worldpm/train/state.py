@@ -170,12 +170,24 @@ def num_bytes(tensors: Mapping[str, Tensor]) -> int:
 
 def check_space(run: Path, needed: int) -> None:
     """OSError unless the disk of `run` has `needed` bytes free, and some to spare."""
-    free = shutil.disk_usage(run).free
+    there = next(folder for folder in (run, *run.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(there).free
     if free < needed + SPARE_BYTES:
         raise OSError(
             f"the disk has {free / 1e9:.2f} GB free, a checkpoint takes "
             f"{(needed + SPARE_BYTES) / 1e9:.2f} GB"
         )
+
+
+def check_room(run: Path, trained: Mapping[str, nn.Parameter], ranks: Ranks = ALONE) -> None:
+    """WorldPMError, in all processes, where the disk has no room for a checkpoint of `trained`."""
+    needed = (1 + len(MOMENTS)) * num_bytes(trained)
+    try:
+        _together(ranks, (lambda: check_space(run, needed)) if ranks.first else None)
+    except _FailedError as error:
+        raise WorldPMError(
+            f"{run}: {error}; free some space before hours of training are lost"
+        ) from None
 
 
 def write_tensors(tensors: Mapping[str, Tensor], folder: Path, ranks: Ranks) -> None:

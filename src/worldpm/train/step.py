@@ -143,6 +143,7 @@ def take_step(
     total = sum(examples[key].pairs for key in keys)
     descended = 0.0
     found: list[Sums] = []
+    odd: list[str] = []
     for group in own_batches(examples, keys, budget, ranks):
         if not group:  # a pass for the others' sake, of which nothing counts
             least = min(keys, key=lambda key: examples[key].tree.tokens.size)
@@ -152,10 +153,12 @@ def take_step(
         outputs = scorer(chosen, group)
         loss = objective(outputs, chosen, recipe.loss) / total
         loss.backward()  # type: ignore[no-untyped-call]
+        if not loss.isfinite():
+            odd += _not_finite(outputs, chosen)
         descended += float(loss.detach())
         found.append(measure(scores_of(outputs, recipe.loss), chosen))
     sum_gradients(trained.values(), ranks)
-    everyone = ranks.gather([descended, merge(found)])
+    everyone = ranks.gather([descended, merge(found), odd])
     loss_of_all = sum(each[0] for each in everyone)
     seen = record(merge(each[1] for each in everyone))
     norm = norm_value(nn.utils.clip_grad_norm_(trained.values(), recipe.optim.max_grad_norm))
@@ -163,7 +166,16 @@ def take_step(
     if not skipped:
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
+    if named := [name for each in everyone for name in each[2]]:
+        seen["not_finite"] = named
     descent = "squared_error" if recipe.loss.kind == "regression" else "loss_nats"
     return {**seen, descent: loss_of_all, "grad_norm": norm, "step_pairs": total,
             "step_tokens": sum(examples[key].tree.tokens.size for key in keys),
             "skipped": skipped}  # fmt: skip
+
+
+def _not_finite(outputs: Tensor, examples: Sequence[Example]) -> list[str]:
+    """Source and id of the examples with an output that is not finite."""
+    parts = torch.split(outputs.detach(), [len(example.tree.leaves) for example in examples])
+    pairs = zip(parts, examples, strict=True)
+    return [f"{each.source} {each.id}" for part, each in pairs if not part.isfinite().all()]
