@@ -25,6 +25,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,12 @@ def draw(pool: Sequence[Comparison], count: int, seed: int) -> list[Comparison]:
     """The first `count` of the pool as `seed` shuffles it: a larger draw holds the smaller ones."""
     assert count <= len(pool), f"only {len(pool)} human comparisons are short enough"
     return [pool[i] for i in np.random.default_rng([seed, 7]).permutation(len(pool))[:count]]
+
+
+def in_turn(pools: Sequence[Iterator[Comparison]], most: int) -> list[Comparison]:
+    """`most` of the pools' comparisons, one of each in turn, so that a large one drowns none."""
+    rows = zip_longest(*pools)
+    return list(islice((each for row in rows for each in row if each is not None), most))
 
 
 def write_part(folder: Path, parts: dict[str, Sequence[Comparison]]) -> Path:
@@ -181,19 +188,18 @@ class Work:
         """The adapter of the pre-training, which has the forum comparisons once."""
         data = self.args.forum
         if self.args.forum_most:
-            parts: dict[str, list[Comparison]] = {}
-            for part, most in (("train", self.args.forum_most), ("validation", 150)):
-                rows = [c for d in data for c in read_artifact(d, Comparison, part)]
-                # The long ones go before the draw, so that it is a draw of what can be learnt.
-                order = np.random.default_rng([0, 3]).permutation(len(rows))
-                chosen: list[Comparison] = []
-                for i in order:
-                    if len(chosen) == most:
-                        break
-                    chosen += fitting([rows[i]], self.encoder, self.forum, Counter())
-                parts[part] = chosen
+            parts = {
+                part: in_turn([self.shuffled(folder, part) for folder in data], most)
+                for part, most in (("train", self.args.forum_most), ("validation", 150))
+            }
             data = [write_part(self.out / "data" / "forum", parts)]
         return self.train("pretrain", self.forum, data, None)
+
+    def shuffled(self, folder: Path, part: str) -> Iterator[Comparison]:
+        """The comparisons of a part that fit, in an order drawn by a fixed seed."""
+        rows = list(read_artifact(folder, Comparison, part))
+        for i in np.random.default_rng([0, 3]).permutation(len(rows)):
+            yield from fitting([rows[i]], self.encoder, self.forum, Counter())
 
     def finish(self, cell: Cell, held_out: dict[str, list[Comparison]]) -> None:
         """Train `cell` and keep its scores: with them it is done."""
@@ -275,7 +281,9 @@ def stopping_after(minutes: float | None) -> Iterator[None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--forum", type=Path, nargs="+", required=True, metavar="DATA")
-    parser.add_argument("--forum-most", type=int, help="comparisons to pre-train on, by a draw")
+    parser.add_argument(
+        "--forum-most", type=int, help="comparisons to pre-train on, of each DATA in turn"
+    )
     parser.add_argument("--human", type=Path, required=True, metavar="DATA")
     parser.add_argument("--held-out", nargs="+", required=True, metavar="NAME=DATA:PART[:SUBSET]")
     parser.add_argument("--most", type=int, default=1000, help="comparisons of a held-out set")

@@ -124,13 +124,15 @@ def draw(
 ) -> list[Path]:
     """One panel a held-out set: accuracy over human pairs, a colour an arm, a dot a seed.
 
-    `alone` is the pre-trained model without any human pair, `floors` the longer reply.
+    `alone` is the pre-trained model without any human pair, dotted; `floors` the longer reply.
     """
     names = list(dict.fromkeys(row["set"] for row in rows))
     figure = new_figure(0.9 + 3.7 * len(names), 4.1)
-    heading(figure, "Human pairs, with and without forum pre-training",
-            "held-out accuracy; dots: seeds, line: their mean, bar: 95 % over prompts and seeds; "
-            "dashed: the longer reply; dotted: pre-trained, no human pair")  # fmt: skip
+    heading(
+        figure,
+        "Human pairs, with and without forum pre-training",
+        "held-out accuracy; dots: seeds; line: mean; bar: 95 % over prompts and seeds",
+    )
     table: list[Sequence[object]] = []
     for place, name in enumerate(names):
         axes = new_axes(figure, 0.75 + 3.7 * place, 0.6, 3.0, 2.55)
@@ -148,16 +150,24 @@ def draw(
                 table += [(name, label, row["pairs"], s, v) for s, v in
                           zip(row["seeds"], values, strict=True)]  # fmt: skip
                 table.append((name, label, row["pairs"], "mean", each["mean"]))
-            write(axes, x[-1], arms[-1]["mean"], f"  {arm.rstrip('_')}", color=colour, va="center")
+            ends = own[-1]["accuracy"]
+            above = (arm == "with_") == (ends["with_"]["mean"] >= ends["without"]["mean"])
+            write(axes, 1.1 * x[-1], arms[-1]["mean"], arm.rstrip("_"), color=colour, size=9,
+                  va="bottom" if above else "top")  # fmt: skip
+        right = 3.8 * own[-1]["pairs"]
         axes.axhline(floors[name], color=VERMILION, linestyle="--", linewidth=1)
+        write(axes, right, floors[name], "longer reply", color=VERMILION, size=8, va="bottom",
+              ha="right")  # fmt: skip
         table.append((name, "longer", "", "", floors[name]))
         if name in alone:
             axes.axhline(alone[name], color=BLUE, linestyle=":", linewidth=1)
+            write(axes, right, alone[name], "no human pair", color=BLUE, size=8, va="bottom",
+                  ha="right")  # fmt: skip
             table.append((name, "with", 0, "", alone[name]))
         ticks = sorted({row["pairs"] for row in own})
         axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
         axes.minorticks_off()
-        axes.set_xlim(ticks[0] / 1.4, ticks[-1] * 2.6)
+        axes.set_xlim(ticks[0] / 1.4, right)
         axes.set_xlabel("human pairs", fontsize=9)
         write(figure, (0.75 + 3.7 * place) / figure.get_size_inches()[0], 3.25 / 4.1, name, size=10)
     return save(figure, path, ("set", "arm", "human_pairs", "seed", "accuracy"), table)

@@ -139,3 +139,16 @@ def test_a_draw_is_of_what_fits(command, tmp_path):
     assert dropped["kept"] + dropped["too_long_or_without_edge"] == 30
     assert 0 < dropped["kept"] < 30
     assert table(tmp_path)["rows"][0]["accuracy"]["num_comparisons"] == dropped["kept"]
+
+
+def test_no_forum_drowns_another():
+    """One of each in turn until one is empty, then the rest of the others."""
+    from two_arms import in_turn
+
+    rng = random.Random(1)
+    small, large = ([toy_comparison(i, rng, name) for i in range(count)]
+                    for name, count in (("small", 3), ("large", 50)))  # fmt: skip
+    drawn = [each.source for each in in_turn([iter(small), iter(large)], 20)]
+    assert drawn[:6] == ["small", "large"] * 3
+    assert drawn[6:] == ["large"] * 14
+    assert len(in_turn([iter(small)], 20)) == 3

@@ -75,3 +75,13 @@ def test_the_interval_holds_a_known_gain():
         assert low < high
         held += low <= 0.05 <= high
     assert 86 <= held <= 100
+
+
+def test_a_gain_over_nothing_has_no_ratio():
+    """An arm that is never right: the gain is absolute alone, and nothing is divided by zero."""
+    found = gain(comparisons(5), [exactly(0, 5)], [exactly(5, 5)])
+    assert found.absolute == 1
+    assert np.isnan([found.relative, *found.relative_interval]).all()
+    rare = gain(comparisons(5), [exactly(1, 5)], [exactly(5, 5)])
+    assert rare.relative == pytest.approx(4)
+    assert np.isfinite(rare.relative_interval).all()

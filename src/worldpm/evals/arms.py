@@ -7,6 +7,7 @@ the relative gain (with - without) / without, which is what the paper's arrows a
 with the prompts that were drawn and with the seed that a run began from; its interval has both.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -43,6 +44,7 @@ class Gain:
 
     `interval` draws prompts and seeds anew, `prompts_only` prompts alone: what it would be were the
     seeds all there are. With three seeds the former is rough, and rather too narrow.
+    Relative to nothing is not a number.
     """
 
     measure: str
@@ -57,6 +59,7 @@ class Gain:
     relative_interval: Interval
 
 
+_NO_RANGE = (math.nan, math.nan)
 PER_EDGE: dict[str, Callable[[Floats], Floats]] = {
     "accuracy": edge_accuracy,
     "loss_nats": edge_loss,
@@ -91,6 +94,7 @@ def gain(
     a = np.take_along_axis(samples[:, :split], first, axis=1).mean(axis=1)
     b = np.take_along_axis(samples[:, split:], second, axis=1).mean(axis=1)
     fixed = samples[:, split:].mean(axis=1) - samples[:, :split].mean(axis=1)
+    some = a > 0  # of very few prompts a draw may hold none that is right
     base, best = float(values[:split].mean()), float(values[split:].mean())
     return Gain(
         measure=measure,
@@ -101,8 +105,8 @@ def gain(
         absolute=best - base,
         interval=percentiles(b - a),
         prompts_only=percentiles(fixed),
-        relative=(best - base) / base,
-        relative_interval=percentiles((b - a) / a),
+        relative=(best - base) / base if base else math.nan,
+        relative_interval=percentiles((b[some] - a[some]) / a[some]) if some.any() else _NO_RANGE,
     )
 
 
