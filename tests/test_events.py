@@ -56,7 +56,15 @@ def test_noise_is_quiet(heavy):
     assert sum(len(find_events(*trace(seed, 2000, heavy=heavy))) for seed in range(20)) == 0
 
 
-def test_a_batch_schedule_of_learning_is_no_event():
+@pytest.mark.slow
+@pytest.mark.parametrize("heavy", [False, True])
+def test_the_stated_rate_of_false_alarms(heavy):
+    """At most 1 of 200 quiet runs of 10,000 steps has one, where the module says 0."""
+    runs = (trace(seed, 10_000, heavy=heavy) for seed in range(200))
+    assert sum(bool(find_events(*run)) for run in runs) <= 1
+
+
+def test_a_trend_of_learning_is_no_event():
     """A loss that falls faster and faster, or in a straight line, is a trend."""
     step = np.arange(1000)
     for losses in (0.7 - 1e-4 * step, 0.7 - 2e-7 * step**2, np.full(1000, 0.5)):

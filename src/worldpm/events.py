@@ -6,8 +6,10 @@ WorldPM's 72B run has one near 12.6 million pairs: the loss drops all at once wh
 gradient spikes and quickly subsides (section 3.2, figure 3). Both must be seen here, each against
 the noise of the steps before it by medians, which one wild step does not move.
 
-On quiet traces of 10,000 steps (losses falling with the logarithm, noise of loss and of the norm
-normal or with the tails of Student's t of three degrees) 0 of 200 and 2 of 200 had a false alarm.
+Traces of 10,000 steps without an event (losses falling with the logarithm, noise of loss and norm
+normal, or with the tails of Student's t of three degrees) had a false alarm in 0 of 200 and 0 of
+200. Of 50 events with a norm 12 times the usual, and a drop of 2, 3 and 5 times the noise of one
+step's loss, 35, 50 and 47 were found at their step; with heavy tails 14, 35 and 45.
 """
 
 import math
@@ -47,12 +49,12 @@ class Event:
         )
 
 
-def find_events(losses: Sequence[float], norms: Sequence[float]) -> list[Event]:
-    """All events of a run's steps, in order; steps that were skipped should be left out."""
+def find_events(losses: Sequence[float | None], norms: Sequence[float | None]) -> list[Event]:
+    """All events of a run's steps, in order; leave out what was skipped. None is not known."""
     return list(_events(np.asarray(losses, np.float64), np.asarray(norms, np.float64)))
 
 
-def newest_event(losses: Sequence[float], norms: Sequence[float]) -> Event | None:
+def newest_event(losses: Sequence[float | None], norms: Sequence[float | None]) -> Event | None:
     """The event AFTER steps before the last, which is when one can first be told; or None."""
     place = len(losses) - 1 - AFTER
     first = place - BEFORE

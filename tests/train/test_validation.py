@@ -116,3 +116,29 @@ def test_the_best_checkpoint_is_kept_and_exported(base, data, tmp_path, monkeypa
     exported = read_model(run / "model").score.weight
     assert torch.equal(exported, states[3 if keep == "true" else last])
     assert not torch.equal(states[3], states[last])
+
+
+def test_the_best_outlives_a_kill(base, data, tmp_path, monkeypatch):
+    """A run that dies after its best look goes on from it and still ends with it."""
+    run, real, step = tmp_path / "run", loop.validate, loop.take_step
+
+    def told(*arguments):
+        done = metrics(run, "step")
+        return {**real(*arguments), "objective": OBJECTIVES[done[-1]["step"] if done else 0]}
+
+    def dies(*arguments):
+        if len(metrics(run, "step")) == 3:
+            raise MemoryError
+        return step(*arguments)
+
+    monkeypatch.setattr(loop, "validate", told)
+    monkeypatch.setattr(loop, "take_step", dies)
+    overrides = ["run.validate_every_steps=1", "run.keep_checkpoints=1", "run.keep_best=true"]
+    recipe = toy_recipe(*overrides, "data.batch_pairs=20")
+    with pytest.raises(MemoryError):
+        train(recipe, base, data[:1], run, quiet=True)
+    assert [folder.name for folder in checkpoints(run)] == [f"step-{3:08d}"]
+    monkeypatch.setattr(loop, "take_step", step)
+    result = train(recipe, base, data[:1], run, resume=True, quiet=True)
+    assert result["step"] == 3
+    assert [look["step"] for look in metrics(run, "validation")] == [0, 1, 2, 3, 4]

@@ -40,7 +40,7 @@ def new_head(state: dict[str, Tensor], hidden_size: int, recipe: Recipe, base: P
     last = last_layer(head)
     if outputs:
         last = nn.Linear(last.in_features, outputs)
-        head = nn.Sequential(*head[:-1], last) if isinstance(head, nn.Sequential) else last
+        head = nn.Sequential(*list(head)[:-1], last) if isinstance(head, nn.Sequential) else last
     for parameter in last.parameters():
         nn.init.zeros_(parameter)
     fresh = {f"score.{name}": tensor for name, tensor in head.state_dict().items()}
@@ -92,7 +92,7 @@ def folded(head: nn.Module, settings: LossSettings) -> nn.Module:
     last = nn.Linear(old.in_features, 1)
     last.weight.copy_(weights[None] @ old.weight)
     last.bias.copy_(weights[None] @ old.bias)
-    return nn.Sequential(*head[:-1], last)
+    return nn.Sequential(*list(head)[:-1], last)
 
 
 def keep_attributes(head: nn.Module, attributes: Mapping[str, float], run: Path) -> None:
