@@ -15,6 +15,7 @@ from worldpm.errors import DataError
 from worldpm.report.figures import GREY, INK, heading, new_axes, new_figure, save, write
 
 Json = Mapping[str, Any]
+BySize = Mapping[float, Any]
 _ACROSS, _WIDTH, _HEIGHT, _LEFT, _GAP, _TOP, _BOTTOM = 3, 2.9, 2.2, 0.75, 0.95, 1.05, 0.95
 _MARKERS = "osD^vP"
 _STEPS = (1.0, 2.0, 5.0)
@@ -98,7 +99,7 @@ def _finding(report: Json) -> str:
     return f"{what}: {moving} of {len(laws)} {many} with a trend"
 
 
-def _legend(figure: Any, sizes: Sequence[float], colours: Json, markers: Json) -> None:
+def _legend(figure: Any, sizes: Sequence[float], colours: BySize, markers: BySize) -> None:
     if sizes == [0.0]:
         return
     width, height = figure.get_size_inches()
@@ -111,7 +112,7 @@ def _legend(figure: Any, sizes: Sequence[float], colours: Json, markers: Json) -
         x += 0.75
 
 
-def _draw(axes: Any, panel: Json, colours: Json, markers: Json) -> None:
+def _draw(axes: Any, panel: Json, colours: BySize, markers: BySize) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     for series in panel["series"]:

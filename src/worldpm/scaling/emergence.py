@@ -96,17 +96,15 @@ def item_view(observations: Iterable[tuple[str, float, float]]) -> ItemView:
         if not num_low or not num_high:
             raise DataError(f"item {item!r} was not observed at both small and large scale")
         found.setdefault((right_low > num_low / 2, right_high > num_high / 2), []).append(item)
-    groups = [
-        tuple(found.get(key, ()))
-        for key in ((False, True), (True, False), (True, True), (False, False))
-    ]
-    return ItemView(*groups, p=_mcnemar(len(groups[0]), len(groups[1])))
+    gained, lost = (tuple(found.get(key, ())) for key in ((False, True), (True, False)))
+    right, wrong = (tuple(found.get(key, ())) for key in ((True, True), (False, False)))
+    return ItemView(gained, lost, right, wrong, _mcnemar(len(gained), len(lost)))
 
 
 def _mcnemar(gained: int, lost: int) -> float:
     number = gained + lost
     tail = sum(math.comb(number, k) for k in range(min(gained, lost) + 1)) / 2**number
-    return min(1.0, 2 * tail)
+    return float(min(1.0, 2 * tail))
 
 
 def read_items(path: Path) -> list[tuple[str, float, float]]:

@@ -9,12 +9,16 @@ or more, the whole of each run's slope gets either sign instead ("runs").
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from worldpm.scaling.intervals import LEAST_RUNS
 from worldpm.scaling.points import Points
 from worldpm.scaling.shapes import Floats
+
+Integers = NDArray[np.int64]
 
 ERROR_RATE = 0.05
 DRAWS = 1999
@@ -44,11 +48,11 @@ def trend_test(points: Points, *, seed: int, draws: int = DRAWS) -> Trend:
     runs = points.runs
     by_runs = runs is not None and len(set(runs)) >= LEAST_RUNS
     if by_runs:
-        strata = np.unique(np.asarray(runs), return_inverse=True)[1]
+        strata = _places(np.asarray(runs))
     elif points.params is not None:
-        strata = np.unique(points.params, return_inverse=True)[1]
+        strata = _places(points.params)
     else:
-        strata = np.zeros(len(points), dtype=int)
+        strata = np.zeros(len(points), np.int64)
     x, y = _centred(x, strata), _centred(y, strata)
     square = float(x @ x)
     if square < 1e-12 or not np.any(y):
@@ -69,6 +73,10 @@ def trend_test(points: Points, *, seed: int, draws: int = DRAWS) -> Trend:
     return Trend(observed / square, (1 + extreme) / (1 + draws), how)
 
 
-def _centred(values: Floats, strata: np.ndarray[tuple[int, ...], np.dtype[np.int_]]) -> Floats:
+def _places(names: NDArray[Any]) -> Integers:
+    return np.asarray(np.unique(names, return_inverse=True)[1], np.int64)
+
+
+def _centred(values: Floats, strata: Integers) -> Floats:
     means = np.bincount(strata, values) / np.maximum(np.bincount(strata), 1)
     return np.asarray(values - means[strata], np.float64)
