@@ -41,6 +41,13 @@ def test_rows_without_the_value_are_left_out(tmp_path):
     assert read_points(path, where={"suite": "a"}).value.tolist() == [0.5, 0.4]
 
 
+def test_rows_without_a_run_are_runs_of_their_own(tmp_path):
+    """Two empty names do not make two points one run."""
+    text = "data,loss,run\n1,1,a\n2,1,a\n3,1,\n4,1,\n"
+    assert len(set(read_points(written(tmp_path, text)).runs)) == 3
+    assert read_points(written(tmp_path, text.replace(",a", ","))).runs is None
+
+
 def test_parquet_reads_as_csv_does(tmp_path):
     """The same columns of numbers give the same points."""
     path = tmp_path / "points.parquet"

@@ -111,9 +111,11 @@ def read_points(
     def numbers(name: str) -> Floats:
         return np.array([positive(path, line, name, row[name]) for line, row in kept])
 
-    runs = tuple(row["run"] for _, row in kept) if "run" in columns else None
-    if runs is not None and (len(set(runs)) == len(runs) or set(runs) == {""}):
-        runs = None
+    runs = None
+    if "run" in columns:  # a row without a name is a run of its own
+        runs = tuple(row["run"] or f"\0{line}" for line, row in kept)
+        if len(set(runs)) == len(runs):
+            runs = None
     return Points(
         numbers("params") if sized else None,
         numbers(x),
