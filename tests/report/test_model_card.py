@@ -1,9 +1,11 @@
 """The card of a model: what is known stands there, what is not is called unstated."""
 
 import random
+from dataclasses import asdict
 
 import pytest
 
+from worldpm.evals.contrast import contrast
 from worldpm.evals.run import evaluate, to_json
 from worldpm.records import Comparison, Edge, Message
 from worldpm.report.model_card import Facts, failures, model_card, training_flops
@@ -107,3 +109,14 @@ def test_failures_come_from_the_evaluation():
 def test_how_to_load_it_is_of_its_architecture(architecture, says):
     """The MLP head is nothing for plain transformers, a linear one is."""
     assert says in model_card(Facts("x", {**CHECKPOINT, "architectures": [architecture]}))
+
+
+def test_another_model_of_the_report_stands_beside_it():
+    """The paired differences of whole sets, as an earlier version of the model is told from."""
+    rows = comparisons(30, 30)
+    pair = [("m", by_truth(rows)), ("o|d", by_length(rows))]
+    found = [asdict(each) for each in contrast(rows, *pair, suite="a|b", resamples=200)]
+    text = model_card(Facts("x", CHECKPOINT, report={**report(by_truth), "contrasts": found}))
+    assert "| less the model | set | accuracy |" in text
+    assert "| o\\|d | a\\|b | +0.500 [" in text
+    assert "less the model" not in model_card(Facts("x", CHECKPOINT, report=report(by_truth)))

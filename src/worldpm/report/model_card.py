@@ -78,6 +78,7 @@ def model_card(facts: Facts) -> str:
         _training(facts),
         "## Held-out results",
         _results(_evaluations(facts.report)),
+        _beside(facts.report),
         "## Style",
         _style(_evaluations(facts.report)),
         "## Known failures",
@@ -243,6 +244,23 @@ def _results(evaluations: Sequence[Json]) -> str:
             "Intervals are of 95 %, by bootstrap over prompts; a tie is one half.",
         ]
     )
+
+
+def _beside(report: Json | None) -> str:
+    """The report's first model less each other one, on whole sets; nothing without another."""
+    rows = [
+        (
+            escaped(each["b"]),
+            escaped(each["suite"]),
+            f"{each['accuracy']['value']:+.3f} {_range(each['accuracy']['interval'], '+.3f')}",
+            f"{each['accuracy']['p_value']:.4f}",
+            f"{each['loss']['value']:+.3f} {_range(each['loss']['interval'], '+.3f')}",
+        )
+        for each in (report or {}).get("contrasts", ())
+        if each["kind"] == "all" and each["a"] == (report or {})["models"][0]
+    ]
+    header = ("less the model", "set", "accuracy", "p", "loss, nats")
+    return table(header, rows)
 
 
 def _range(ends: Sequence[float], form: str = ".3f") -> str:
