@@ -18,6 +18,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from worldpm.errors import ConfigError
 from worldpm.train.recipe import ParallelSettings
@@ -134,8 +136,8 @@ def joined(settings: ParallelSettings) -> Iterator[Ranks]:
     # torchrun's store outlives a restart; without a prefix of this one's, gloo was seen to call
     # processes at the addresses of the dead.
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    store, rank, world = next(dist.rendezvous("env://"))  # type: ignore[no-untyped-call]
-    store = dist.PrefixStore(f"worldpm/{attempt}", store)
+    store, rank, world = next(rendezvous("env://"))
+    store = PrefixStore(f"worldpm/{attempt}", store)
     dist.init_process_group(backend, store=store, rank=rank, world_size=world)
     near = int(os.environ.get("LOCAL_WORLD_SIZE", world))
     try:

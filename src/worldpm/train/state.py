@@ -20,11 +20,15 @@ from typing import Any
 
 import orjson
 import torch
-import torch.distributed.checkpoint as dcp
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import (
+    HuggingFaceStorageReader,
+    HuggingFaceStorageWriter,
+)
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from worldpm.errors import WorldPMError
 from worldpm.store import file_sha256
@@ -158,7 +162,7 @@ def restore(
     reader = HuggingFaceStorageReader(str(folder))
     try:
         with _without_warnings():
-            dcp.load(dict(tensors), storage_reader=reader, no_dist=ranks.world == 1)
+            load(dict(tensors), storage_reader=reader, no_dist=ranks.world == 1)
     except CheckpointException as error:
         raise WorldPMError(f"{folder}: could not be read: {_reason(error)}") from error
 
@@ -201,7 +205,7 @@ def write_tensors(tensors: Mapping[str, Tensor], folder: Path, ranks: Ranks) -> 
             file, held = file + 1, 0
     writer = HuggingFaceStorageWriter(str(folder), files, save_distributed=True)
     with _without_warnings():
-        dcp.save(dict(tensors), storage_writer=writer, no_dist=ranks.world == 1)
+        save(dict(tensors), storage_writer=writer, no_dist=ranks.world == 1)
 
 
 def _named(
