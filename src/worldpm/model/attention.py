@@ -97,7 +97,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, rope: Rope, plan: Attentio
     (rows, heads * head_dim) in the dtype of `value`.
     """
     with torch.autocast(value.device.type, enabled=False):  # which would round the logits
-        output: Tensor = _TreeAttention.apply(query, key, value, *rope, plan)
+        output: Tensor = _TreeAttention.apply(query, key, value, *rope, plan)  # type: ignore[no-untyped-call]
     return output
 
 
@@ -126,11 +126,11 @@ class _TreeAttention(torch.autograd.Function):
             asked = queries[:, :, start:end].flatten(1, 2)
             logits = torch.bmm(asked, _gather(keys, block).transpose(1, 2))
             if block.causal:
-                own = logits.unflatten(1, (-1, end - start))[..., start - end :]
+                own = logits.view(kv_heads, -1, end - start, logits.shape[-1])[..., start - end :]
                 own.masked_fill_(_later(end - start, logits.device), float("-inf"))
             weights = torch.softmax(logits, -1).to(dtype)
             found = torch.bmm(weights, _gather(values, block))
-            output[start:end] = found.unflatten(1, (-1, end - start)).permute(2, 0, 1, 3)
+            output[start:end] = found.view(kv_heads, -1, end - start, size).permute(2, 0, 1, 3)
             kept.append(weights)
         ctx.save_for_backward(queries.to(dtype), keys.to(dtype), values, cos, sin, *kept)
         ctx.plan, ctx.dtypes = plan, (query.dtype, key.dtype)
@@ -153,7 +153,7 @@ class _TreeAttention(torch.autograd.Function):
             of_weights = torch.bmm(grad, _gather(values, block).transpose(1, 2))
             of_logits = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
             found = torch.bmm(of_logits, _gather(keys, block))
-            of_queries[:, :, start:end] = found.unflatten(1, (-1, end - start))
+            of_queries[:, :, start:end] = found.view(kv_heads, -1, end - start, size)
             _scatter(of_keys, block, torch.bmm(of_logits.transpose(1, 2), asked))
         scaled_cos, scaled_sin = _scaled(cos, sin, ctx.plan, size)
         of_query = _rotated(of_queries, scaled_cos, -scaled_sin)
@@ -170,7 +170,9 @@ class _TreeAttention(torch.autograd.Function):
 
 def _by_head(states: Tensor, kv_heads: int) -> Tensor:
     """(rows, heads, head_dim) -> (kv_heads, group, rows, head_dim), laid out anew."""
-    return states.unflatten(1, (kv_heads, -1)).permute(1, 2, 0, 3).contiguous()
+    rows, heads, size = states.shape
+    grouped = states.reshape(rows, kv_heads, heads // kv_heads, size)
+    return grouped.permute(1, 2, 0, 3).contiguous()
 
 
 def _scaled(cos: Tensor, sin: Tensor, plan: AttentionPlan, size: int) -> Rope:
@@ -200,7 +202,7 @@ def _gather(states: Tensor, block: Block) -> Tensor:
 def _scatter(total: Tensor, block: Block, parts: Tensor) -> None:
     """Add gradients of what a block saw to where it came from."""
     lengths = [end - start for start, end in block.keys]
-    for (start, end), part in zip(block.keys, parts.split(lengths, dim=1), strict=True):
+    for (start, end), part in zip(block.keys, torch.split(parts, lengths, 1), strict=True):
         total[:, start:end] += part
 
 

@@ -166,8 +166,8 @@ class Attention(nn.Module):
     def forward(self, hidden: Tensor, rope: Rope, batch: TreeBatch, view: View) -> Tensor:
         """Attend within `batch`; `hidden` is (T, hidden), the result that of the rows that ask."""
         size = self.config.head_dim
-        planned = isinstance(view, AttentionPlan)
-        asking = hidden[view.rows] if planned and view.rows is not None else hidden
+        rows = view.rows if isinstance(view, AttentionPlan) else None
+        asking = hidden if rows is None else hidden[rows]
         query = self.q_proj(asking).unflatten(1, (-1, size))
         key = self.k_proj(hidden).unflatten(1, (-1, size))
         value = self.v_proj(hidden).unflatten(1, (-1, size))

@@ -16,13 +16,13 @@ from torch.nn import functional as F
 
 def normalised(hidden: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
     """Root-mean-square norm of the last dimension, computed in float32 or wider."""
-    output: Tensor = _Normalised.apply(hidden, weight, eps, dtype)
+    output: Tensor = _Normalised.apply(hidden, weight, eps, dtype)  # type: ignore[no-untyped-call]
     return output
 
 
 def gated(gate: Tensor, up: Tensor) -> Tensor:
     """SwiGLU's product: silu(gate) * up."""
-    output: Tensor = _Gated.apply(gate, up)
+    output: Tensor = _Gated.apply(gate, up)  # type: ignore[no-untyped-call]
     return output
 
 
