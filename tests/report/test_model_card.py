@@ -58,6 +58,7 @@ def test_nothing_known_is_said_to_be_unknown():
         assert f"\n## {section}\n" in text
     assert "license: other" in text
     assert text.count("Not stated.") == 2
+    assert "| scored token | &lt;\\|endoftext\\|&gt;, the last one; id 3" in text
     assert "worldpm eval -m FOLDER" in text
     assert "Not measured." in text
     assert "2 sets, known here by the digests" in model_card(Facts("x", CHECKPOINT))

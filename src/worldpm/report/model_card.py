@@ -23,7 +23,7 @@ plain transformers `AutoModel` drops the head without a word: use `worldpm` ther
 ```python
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-model = AutoModelForSequenceClassification.from_pretrained(FOLDER).eval()
+model = AutoModelForSequenceClassification.from_pretrained(FOLDER, dtype="float32").eval()
 tokenizer = AutoTokenizer.from_pretrained(FOLDER)
 text = tokenizer.apply_chat_template(
     [{"role": "system", "content": ""}, *messages], tokenize=False
@@ -116,7 +116,7 @@ def _checkpoint(found: Json, base_model: str | None) -> str:
             f"{found['num_parameters_without_embeddings']:,} without embeddings",
         ),
         ("context", f"{shape['max_position_embeddings']:,} tokens"),
-        ("scored token", f"{code(found['scored_token'])}, the last one; id "
+        ("scored token", f"{escaped(found['scored_token'])}, the last one; id "
          f"{found['scored_token_id']}, never the pad"),
         ("template", f"SHA-256 begins {code(str(found['template_sha256'])[:16])}"),
     ]  # fmt: skip
