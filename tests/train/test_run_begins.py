@@ -7,7 +7,7 @@ from tiny import tiny_base, toy_data, toy_recipe
 
 from worldpm.errors import CheckpointError, ConfigError, DataError, OutputExistsError
 from worldpm.records import Comparison
-from worldpm.store import ArtifactWriter
+from worldpm.store import ArtifactWriter, part_path
 from worldpm.train import run as run_module
 from worldpm.train.run import train
 
@@ -118,3 +118,23 @@ def test_resume_of_nothing_is_a_new_run(base, data, tmp_path):
     assert begun["recipe"]["seed"] == 3
     assert begun["adapter"] is None
     assert begun["versions"]["worldpm"]
+
+
+def test_a_vanished_file_of_the_data(base, tmp_path):
+    """A file of a large part that is gone is named, at the start and on --resume."""
+    folder = toy_data(tmp_path / "data", 40, 8)
+    whole = part_path(folder, "train")
+    files = [part_path(folder, "train", number, 2) for number in range(2)]
+    for file in files:
+        file.write_bytes(whole.read_bytes())
+    whole.unlink()
+    run = tmp_path / "run"
+    go(base, [folder], run, "data.batch_pairs=200")
+    before = (run / "metrics.jsonl").read_bytes()
+    files[1].unlink()
+    with pytest.raises(DataError, match=r"train-00001-of-00002\.parquet: is missing"):
+        go(base, [folder], run, "data.batch_pairs=200", resume=True)
+    with pytest.raises(DataError, match=r"train-00001-of-00002\.parquet: is missing"):
+        go(base, [folder], tmp_path / "other")
+    assert (run / "metrics.jsonl").read_bytes() == before
+    assert not (tmp_path / "other").exists()

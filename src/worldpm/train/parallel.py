@@ -59,7 +59,7 @@ class Ranks:
         found = [torch.empty_like(padded) for _ in range(self.world)]
         dist.all_gather(found, padded)
         return [
-            json.loads(bytes(text[: int(size)].tolist()))
+            json.loads(text[: int(size)].numpy().tobytes())
             for text, size in zip(found, sizes, strict=True)
         ]
 
