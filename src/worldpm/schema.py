@@ -5,6 +5,7 @@ READERS[Comparison](row)  ->  comparison, or ValueError saying what is wrong wit
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -139,7 +140,7 @@ def to_table(record_type: type, records: Sequence[Any]) -> pa.Table:
     arrays = [
         nested[f.name]()
         if f.name in nested
-        else pa.array([getattr(record, f.name) for record in records], f.type)
+        else pa.array(list(map(attrgetter(f.name), records)), f.type)
         for f in schema
     ]
     return pa.Table.from_arrays(arrays, schema=schema)
@@ -153,7 +154,7 @@ def _lists(lists: Sequence[Sequence[Any]], kind: Any) -> pa.Array:
     """Lists of records as a column of lists of structs, field by field."""
     flat = [each for one in lists for each in one]
     fields = list(kind.value_type)
-    columns = [pa.array([getattr(each, f.name) for each in flat], f.type) for f in fields]
+    columns = [pa.array(list(map(attrgetter(f.name), flat)), f.type) for f in fields]
     struct = pa.StructArray.from_arrays(columns, fields=fields)
     return pa.ListArray.from_arrays(_offsets(lists), struct)
 

@@ -14,7 +14,7 @@ from worldpm.pairs.dedup import (
     split_key,
 )
 from worldpm.pairs.near import NearTask, join_near, num_ranges, read_pairs, write_signatures
-from worldpm.pairs.signatures import fingerprint, signatures
+from worldpm.pairs.signatures import fingerprints, signatures
 from worldpm.records import Post, Thread
 
 LEAST = least_agreement(0.8)
@@ -120,15 +120,24 @@ def thread(name, question, *answers, source="s"):
     return Thread(name, source, "A title", (), tuple(posts), None, None)
 
 
-def test_the_order_of_answers_is_no_difference():
+@pytest.mark.parametrize("near", [True, False])
+def test_the_order_of_answers_is_no_difference(near):
     """Answers are a set; a word more is another text, and the prompt is by itself."""
-    one = fingerprint(thread("1", "What is it?", "It is tea.", "It is coffee."))
-    turned = fingerprint(thread("2", "what is it", "It is coffee", "**It** is tea"))
-    other = fingerprint(thread("3", "What is it?", "It is tea.", "It is cocoa."))
+    threads = [
+        thread("1", "What is it?", "It is tea.", "It is coffee."),
+        thread("2", "what is it", "It is coffee", "**It** is tea"),
+        thread("3", "What is it?", "It is tea.", "It is cocoa."),
+        thread("4", "What is it?", "It is tea. It is", "coffee."),
+    ]
+    one, turned, other, cut = fingerprints(threads, near=near)
+    assert [fingerprints([each], near=near)[0].whole_hash for each in threads] == [
+        each.whole_hash for each in (one, turned, other, cut)
+    ]
+    assert cut.whole_hash != one.whole_hash
     assert (one.prompt_hash, one.whole_hash) == (turned.prompt_hash, turned.whole_hash)
     assert one.prompt_hash == other.prompt_hash
     assert one.whole_hash != other.whole_hash
-    assert set(one.prompt) < set(one.whole)
+    assert set(one.prompt) < set(one.whole) if near else not len(one.whole)
 
 
 def member(row, source="s", edges=1, text=7, question=None):

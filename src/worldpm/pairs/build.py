@@ -25,6 +25,7 @@ import orjson
 from worldpm.errors import DataError
 from worldpm.ledger import LEDGER
 from worldpm.making import Making, fingerprint, making
+from worldpm.pairs.compared import compared_path
 from worldpm.pairs.deciding import DecideTask, decide
 from worldpm.pairs.dedup import TEXTS, Text, least_agreement
 from worldpm.pairs.near import NearTask, join_near, num_ranges
@@ -38,7 +39,6 @@ from worldpm.pairs.tasks import (
     IndexTask,
     KeysTask,
     compare_group,
-    compared_path,
     group_name,
     index_benchmarks,
     list_keys,

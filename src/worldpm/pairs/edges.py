@@ -109,7 +109,9 @@ class Rated:
 
     def edges(self, kept: Sequence[int]) -> list[Edge]:
         """All edges among the answers of these numbers, still by number in the thread."""
-        found = (self.edge(a, b) for a, b in combinations(kept, 2))
+        # Of two at one score there is none: most pairs of a site with few votes, told at once.
+        scores = self.scores
+        found = [self.edge(a, b) for a, b in combinations(kept, 2) if scores[a] != scores[b]]
         return [edge for edge in found if isinstance(edge, Edge)]
 
 

@@ -10,7 +10,6 @@ choice.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from worldpm.pairs.edges import Rated, Refusal, rate
@@ -47,7 +46,11 @@ def compare(
         assert findings.topics is not None, "topics.power needs the findings of a first pass"
         weight = findings.topics.weight(thread)
     kept, better = edges
-    place = {number: index for index, number in enumerate(kept)}
+    if len(kept) < len(answers) or weight != 1:
+        place = {number: index for index, number in enumerate(kept)}
+        better = [
+            Edge(place[e.winner], place[e.loser], e.margin, e.weight * weight) for e in better
+        ]
     return Comparison(
         id=thread.id,
         source=thread.source,
@@ -58,15 +61,7 @@ def compare(
             *(Message("user", post.text) for post in thread.prompt[1:]),
         ),
         replies=tuple((Message("assistant", answers[number].text),) for number in kept),
-        better=tuple(
-            replace(
-                edge,
-                winner=place[edge.winner],
-                loser=place[edge.loser],
-                weight=edge.weight * weight,
-            )
-            for edge in better
-        ),
+        better=tuple(better),
         meta={
             "url": thread.url,
             "license": thread.license,

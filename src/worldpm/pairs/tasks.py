@@ -23,22 +23,23 @@ from worldpm.errors import DataError
 from worldpm.jsonfiles import read_object
 from worldpm.ledger import Lost, write_ledger
 from worldpm.pairs.arrays import read_array, write_array
+from worldpm.pairs.compared import compared_path, in_batches, write_compared
 from worldpm.pairs.decontaminate import DecontaminateSettings, Hit, Index, write_index
 from worldpm.pairs.dedup import TEXTS
 from worldpm.pairs.near import write_signatures
 from worldpm.pairs.sample import compare
 from worldpm.pairs.settings import PairSettings
 from worldpm.pairs.shingles import Hashes, key_hash
-from worldpm.pairs.signatures import fingerprint, signatures
+from worldpm.pairs.signatures import fingerprints, signatures
 from worldpm.pairs.survey import Findings, Survey
 from worldpm.records import Comparison, Thread
 from worldpm.schema import REQUIRED
-from worldpm.store import read_parquet, write_atomic, write_records
+from worldpm.store import read_parquet, write_atomic
 from worldpm.work import pulse
 
-COMPARED, INDEX, FINDINGS, REPEATED = "compared", "benchmarks", "findings.json", "repeated"
+INDEX, FINDINGS, REPEATED = "benchmarks", "findings.json", "repeated"
 ROWS_PER_PULSE = 100
-TEXTS_AT_ONCE = 500
+THREADS_AT_ONCE = 500  # whose words are numbered together
 KEYS = pa.schema(
     [
         ("source", pa.string()),
@@ -96,11 +97,6 @@ def group_name(number: int) -> str:
     return f"{number:05d}"
 
 
-def compared_path(folder: Path, number: int) -> Path:
-    """Where a group's comparisons are; beside them their keys, drops and hits."""
-    return folder / COMPARED / f"{group_name(number)}.parquet"
-
-
 def index_benchmarks(task: IndexTask, folder: Path) -> dict[str, Any]:
     """Write the index; returns the number of rows of each benchmark."""
     rows = task.benchmarks.read(task.benchmarks.folder)
@@ -153,48 +149,44 @@ def compare_group(task: GroupTask, folder: Path) -> dict[str, Any]:
     keys: list[tuple[Any, ...]] = []
     hits: list[Hit] = []
     near = settings.dedup.near
-    texts: dict[str, list[Hashes]] = {text: [] for text in TEXTS}
     signed: dict[str, list[Any]] = {text: [signatures([])] for text in TEXTS}
 
-    def sign() -> None:
-        for text in TEXTS:
-            signed[text].append(signatures(texts[text]))
-            texts[text].clear()
+    def made_of(thread: Thread, repeated: bool) -> Comparison | None:
+        reasons = ["repeated_thread"] if repeated else []
+        made = None if repeated else compare(thread, settings, reasons.append, findings)
+        if made is None:
+            lost.append(Lost(thread.source, thread.id, *reasons))
+        elif index is not None and (leaks := index.search(made)):
+            hits.extend(leaks)
+            if index.settings.drop:
+                where = f"{leaks[0].benchmark} {leaks[0].row}, {leaks[0].of}"
+                detail = f"{where} in {leaks[0].where}"
+                lost.append(Lost(thread.source, thread.id, "contaminated", detail))
+                return None
+        return made
 
     def comparisons() -> Iterator[Comparison]:
-        for thread, repeated in _threads(task, folder):
-            reasons = ["repeated_thread"] if repeated else []
-            made = None if repeated else compare(thread, settings, reasons.append, findings)
-            if made is None:
-                lost.append(Lost(thread.source, thread.id, *reasons))
-                continue
-            if index is not None and (leaks := index.search(made)):
-                hits.extend(leaks)
-                if index.settings.drop:
-                    where = f"{leaks[0].benchmark} {leaks[0].row}, {leaks[0].of}"
-                    detail = f"{where} in {leaks[0].where}"
-                    lost.append(Lost(thread.source, thread.id, "contaminated", detail))
-                    continue
-            prints = fingerprint(thread, near=near)
-            question = thread.question.id
-            keys.append(
-                (
-                    made.source, made.id, question, key_hash(made.source, question),
-                    prints.prompt_hash, prints.whole_hash,
-                    len(made.better), len(made.replies), len(thread.answers),
-                )
-            )  # fmt: skip
+        for threads in in_batches(_threads(task, folder), THREADS_AT_ONCE):
+            found = [(thread, made_of(thread, repeated)) for thread, repeated in threads]
+            kept = [(thread, made) for thread, made in found if made is not None]
+            prints = fingerprints([thread for thread, _ in kept], near=near)
+            for (thread, made), each in zip(kept, prints, strict=True):
+                question = thread.question.id
+                keys.append(
+                    (
+                        made.source, made.id, question, key_hash(made.source, question),
+                        each.prompt_hash, each.whole_hash,
+                        len(made.better), len(made.replies), made.meta["num_answers"],
+                    )
+                )  # fmt: skip
+                yield made
             if near:
-                texts["prompt"].append(prints.prompt)
-                texts["whole"].append(prints.whole)
-                if len(texts["prompt"]) == TEXTS_AT_ONCE:
-                    sign()
-            yield made
+                signed["prompt"].append(signatures([each.prompt for each in prints]))
+                signed["whole"].append(signatures([each.whole for each in prints]))
 
     path = compared_path(folder, task.number)
-    write_records(path, Comparison, comparisons())
+    write_compared(path, comparisons())
     if near:
-        sign()
         for text in TEXTS:
             rows = np.concatenate(signed[text])
             write_signatures(folder, text, group_name(task.number), rows)

@@ -6,7 +6,7 @@ A file is written also where a group has nothing of a split: the numbers of a pa
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +16,14 @@ from typing import Any, Self, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from worldpm.errors import DataError, UnwrittenError
+from worldpm.errors import UnwrittenError
 from worldpm.ledger import Lost, ledger_path, read_ledger_file, write_ledger
+from worldpm.pairs.compared import compared_path, read_compared
 from worldpm.pairs.deciding import read_verdicts
 from worldpm.pairs.modelfilter import rm_filter
 from worldpm.pairs.settings import PairSettings
 from worldpm.pairs.split import Split, split_of
-from worldpm.pairs.tasks import compared_path, read_keys
+from worldpm.pairs.tasks import read_keys
 from worldpm.records import Comparison, ScoreFn
 from worldpm.schema import READERS, SCHEMAS, to_table
 from worldpm.store import ROWS_PER_GROUP, part_path
@@ -60,7 +61,7 @@ def write_group(task: WriteTask, folder: Path, score: ScoreFn | None = None) -> 
             split: stack.enter_context(_File(part_path(out, split, task.number, task.count)))
             for split in SPLITS
         }
-        for start, table in _tables(path):
+        for start, table in read_compared(path):
             chosen: dict[Split, list[int]] = {split: [] for split in SPLITS}
             edges: dict[int, int] = {}
             if score is not None:
@@ -152,18 +153,6 @@ class _File:
 
     def _unwritten(self, error: OSError) -> UnwrittenError:
         return UnwrittenError(f"{self._path}: could not be written: {error.strerror}")
-
-
-def _tables(path: Path) -> Iterator[tuple[int, pa.Table]]:
-    """A thousand rows at a time, each with the number of its first."""
-    start = 0
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
-                yield start, pa.Table.from_batches([batch])
-                start += len(batch)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: cannot be read: {error}; --force starts over") from None
 
 
 def _filtered(

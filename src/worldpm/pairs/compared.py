@@ -1,0 +1,67 @@
+"""A group's comparisons from the task that makes them to the task that writes them.
+
+    write_compared(compared_path(folder, 3), comparisons)
+    for start, table in read_compared(compared_path(folder, 3)): ...
+
+As Arrow's own file under LZ4: written and read in a fifth of the time of Parquet, which they
+become only when it is known which of them stay.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+
+from worldpm.errors import DataError, UnwrittenError
+from worldpm.records import Comparison
+from worldpm.schema import SCHEMAS, to_table
+from worldpm.store import ROWS_PER_GROUP
+
+COMPARED = "compared"
+Value = TypeVar("Value")
+
+
+def in_batches(values: Iterable[Value], size: int) -> Iterator[list[Value]]:
+    """The values in lists of `size`, the last of what is left."""
+    left = iter(values)
+    while batch := list(islice(left, size)):
+        yield batch
+
+
+def compared_path(folder: Path, number: int) -> Path:
+    """Where a group's comparisons are; beside them their keys, drops and hits."""
+    return folder / COMPARED / f"{number:05d}.arrow"
+
+
+def write_compared(path: Path, comparisons: Iterable[Comparison]) -> None:
+    """Write the file, which appears whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    try:
+        with pa.ipc.new_file(str(temporary), SCHEMAS[Comparison], options=options) as out:
+            for rows in in_batches(comparisons, ROWS_PER_GROUP):
+                out.write_table(to_table(Comparison, rows))
+        temporary.replace(path)
+    except OSError as error:
+        raise UnwrittenError(f"{path}: could not be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def read_compared(path: Path) -> Iterator[tuple[int, pa.Table]]:
+    """A thousand rows at a time, each with the number of its first."""
+    start = 0
+    try:
+        with pa.OSFile(str(path)) as raw, pa.ipc.open_file(raw) as file:
+            for number in range(file.num_record_batches):
+                batch = file.get_batch(number)
+                yield start, pa.Table.from_batches([batch])
+                start += len(batch)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: cannot be read: {error}; --force starts over") from None
