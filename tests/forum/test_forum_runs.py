@@ -15,7 +15,7 @@ from bigdump import write_big_7z
 from dumps import SITE, comment, submission, write_7z, write_lines
 
 from worldpm.errors import InterruptedRunError
-from worldpm.forum import build
+from worldpm.forum import build, forums
 from worldpm.forum.build import Run, build_threads
 from worldpm.forum.reading import ForumSettings
 from worldpm.forum.reddit import RedditSettings
@@ -23,7 +23,7 @@ from worldpm.forum.tasks import join_shard, scatter_dump
 from worldpm.making import partial_path
 
 SETTINGS = ForumSettings(shard_bytes=60_000)
-NUM_TASKS = 3 + 7 + 6 + 1  # dumps and shards
+NUM_TASKS = 3 + 7 + 6  # dumps, and shards of the two that are not joined in memory
 SHARD_FLAGS = ("--set", "shard_bytes=60000")
 
 
@@ -115,6 +115,21 @@ def test_shares_on_several_machines_change_no_byte(tmp_path, dumps, expected):
     assert not out.exists()
     build_threads(dumps, out, settings=SETTINGS, quiet=True)
     assert digest(out) == expected
+
+
+@pytest.mark.parametrize(("held_bytes", "num_held"), [(0, 0), (100_000, 1), (10**9, 3)])
+def test_through_memory_or_through_shards_no_byte_changes(
+    tmp_path, dumps, monkeypatch, held_bytes, num_held
+):
+    """Dumps of one shard are the same files and counts, whichever of them are joined in memory."""
+    settings = ForumSettings(authors="drop")
+    build_threads(dumps, tmp_path / "expected", settings=settings, quiet=True)
+    monkeypatch.setattr(forums, "HELD_BYTES", held_bytes)
+    ran = []
+    monkeypatch.setattr(build, "join_shard", counted(join_shard, ran))
+    build_threads(dumps, tmp_path / "threads", settings=settings, quiet=True)
+    assert digest(tmp_path / "threads") == digest(tmp_path / "expected")
+    assert len(ran) == len(dumps) - num_held
 
 
 def kill_after(arguments, condition):

@@ -29,8 +29,11 @@ def test_votes_are_counted_up_and_down(tmp_path, votes, others):
     """Of any numbers, with votes and without, in any order."""
     counted, plain = Votes(), {}
     for number, up in votes:
-        counted.add(number, up=up)
         plain.setdefault(number, [0, 0])[not up] += 1
+    for start in range(0, len(votes), 7):
+        for way in (True, False):
+            some = [number for number, up in votes[start : start + 7] if up == way]
+            counted.add_many(some, up=way)
     counted.save(tmp_path)
     wanted = [*plain, *others]
     found = Votes.counts(tmp_path, wanted)
@@ -54,8 +57,7 @@ def test_many_posts_take_little_memory():
     seen, votes = Seen(), Votes()
     for number in numbers:
         seen.add(number)
-        if number % 10 == 0:
-            votes.add(number, up=True)
+    votes.add_many(numbers[::10], up=True)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 200_000 * 9 + 100 * 10_000

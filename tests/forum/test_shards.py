@@ -6,7 +6,7 @@ import pytest
 
 from worldpm.errors import UnwrittenError
 from worldpm.forum import shards as module
-from worldpm.forum.shards import Shards, read_shard
+from worldpm.forum.shards import Held, Shards, read_shard
 
 
 def put(folder, rows, count, **more):
@@ -78,6 +78,25 @@ def test_rows_of_others_that_nest_too_deep_are_dropped(tmp_path):
         shards.add("x", 1, dropped.append)
     assert dropped == ["nested_too_deep"]
     assert (shards.num_rows, read_shard([tmp_path / "s"], 0)) == (1, [1])
+
+
+def test_rows_in_memory_are_those_of_one_shard(tmp_path):
+    """The same rows in the same order, and the same dropped; the folder is there whole."""
+    deep = []
+    for _ in range(300):
+        deep = [deep]
+    found = []
+    for number, shards in enumerate((Shards(tmp_path / "0", 1), Held(tmp_path / "1"))):
+        dropped = []
+        with shards:
+            for key, row in (("x", ["x", 1, None]), ("y", deep), ("x", {"a": "\u00e9"})):
+                shards.add(key, row, dropped.append)
+            (shards.folder / "beside").touch()
+        rows = shards.rows if isinstance(shards, Held) else read_shard([tmp_path / "0"], 0)
+        found.append((rows, shards.num_rows, dropped))
+        assert (tmp_path / str(number) / "beside").exists()
+    assert found[0] == found[1]
+    assert [path.name for path in (tmp_path / "1").iterdir()] == ["beside"]
 
 
 def test_a_full_disk_is_no_damage_of_the_dump(tmp_path, monkeypatch):

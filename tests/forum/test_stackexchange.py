@@ -13,7 +13,7 @@ from worldpm.errors import DataError
 from worldpm.forum import stackexchange
 from worldpm.forum.forums import read_threads
 from worldpm.forum.reading import Reading
-from worldpm.forum.stackexchange import RowParser
+from worldpm.forum.rowxml import RowParser
 
 
 def read(path):

@@ -6,7 +6,8 @@
 
 One part a dump, named for its site; where dumps are read together, one part for all. First each
 dump is read once and its rows are put with those of their question in shards on disk; then each
-shard is joined, converted and written by itself. Both are tasks (`work`), so any number of
+shard is joined, converted and written by itself. A small dump is all this in one step, in memory.
+All are tasks (`work`), so any number of
 processes or machines may do them, and a killed run is gone on with. Bytes depend on the dumps and
 the settings alone.
 
@@ -74,11 +75,12 @@ def build_threads(
         for group in groups:
             noted = _sum(scattered[task.name]["noted"] for task in readings[group.part])
             kind.check(group.paths, noted)
+        large = [group for group in groups if not group.held]
         joins = {
-            group.part: _joins(forum, settings, group, readings[group.part]) for group in groups
+            group.part: _joins(forum, settings, group, readings[group.part]) for group in large
         }
-        flat = [task for group in groups for task in joins[group.part]]
-        display.stage("making threads", _shares(groups, scattered, readings))
+        flat = [task for group in large for task in joins[group.part]]
+        display.stage("making threads", _shares(large, scattered, readings))
         joined = dict(
             zip(
                 (task.name for task in flat),
@@ -90,8 +92,10 @@ def build_threads(
             made,
             {
                 group.part: (
-                    [scattered[task.name] for task in readings[group.part]],
-                    [joined[task.name] for task in joins[group.part]],
+                    read := [scattered[task.name] for task in readings[group.part]],
+                    [each["joined"] for each in read]
+                    if group.held
+                    else [joined[task.name] for task in joins[group.part]],
                 )
                 for group in groups
             },
@@ -113,7 +117,15 @@ def _run(run: Run, function: Any, tasks: Sequence[Any], work: Path, display: Dis
 
 def _scatters(forum: str, settings: ForumSettings, group: Group) -> list[Scatter]:
     return [
-        Scatter(f"rows.{group.part}.{number}", forum, settings, path.resolve(), group.num_shards)
+        Scatter(
+            f"rows.{group.part}.{number}",
+            forum,
+            settings,
+            path.resolve(),
+            group.part,
+            group.num_shards,
+            group.held,
+        )
         for number, path in enumerate(group.paths)
     ]
 

@@ -21,6 +21,8 @@ from worldpm.forum.reading import Bucket, ForumSettings, Reading
 from worldpm.forum.shards import MAX_SHARDS, Shards, read_shard
 from worldpm.records import Thread
 
+# So much text of a dump is joined in memory: half of a shard, which a join holds as well.
+HELD_BYTES = 32_000_000
 PACKED_RATIO = 6  # JSON under zstd or gzip is about a sixth of its size
 
 
@@ -56,6 +58,8 @@ class Group:
     part: str
     paths: tuple[Path, ...]
     num_shards: int
+    held: bool = False
+    """Whether its rows are joined in memory, without shards on disk."""
 
 
 def _files(path: Path) -> list[Path]:
@@ -151,10 +155,17 @@ def group_dumps(name: str, paths: Sequence[Path], settings: ForumSettings) -> li
         tables = [_table(name, path) for path in found]
         if forum.part is not None and len(set(tables)) < len(tables):
             raise DataError(f"{found[-1]}: {part} is given twice; give each dump once")
-    return [
-        Group(part, tuple(parts[part]), _num_shards(forum, parts[part], settings))
-        for part in sorted(parts)
-    ]
+    return [_group(forum, part, parts[part], settings) for part in sorted(parts)]
+
+
+def _group(forum: Forum, part: str, paths: Sequence[Path], settings: ForumSettings) -> Group:
+    """A function of the dumps and the settings alone."""
+    files = [file for path in paths for file in forum.files(path) if file.exists()]
+    size = sum(map(forum.num_bytes, files)) * forum.kept
+    num_shards = min(MAX_SHARDS, 1 + int(size / settings.shard_bytes))
+    alone = len(paths) == 1 and forum.part is not None
+    held = alone and num_shards == 1 and size <= HELD_BYTES
+    return Group(part, tuple(paths), num_shards, held)
 
 
 def _table(name: str, path: Path) -> str:
@@ -162,13 +173,6 @@ def _table(name: str, path: Path) -> str:
     if name != "stackexchange" or stackexchange.holds_posts(path):
         return "all"
     return path.name.lower()
-
-
-def _num_shards(forum: Forum, paths: Sequence[Path], settings: ForumSettings) -> int:
-    """A function of the dumps and the settings alone."""
-    files = [file for path in paths for file in forum.files(path) if file.exists()]
-    size = sum(map(forum.num_bytes, files)) * forum.kept
-    return min(MAX_SHARDS, 1 + int(size / settings.shard_bytes))
 
 
 def read_threads(

@@ -68,7 +68,7 @@ def to_markdown(body: str, fallback: Callable[[], None] = lambda: None) -> str:
         markdown = plain_text(body)
         if markdown:
             fallback()
-    return "\n".join(line.rstrip() for line in markdown.strip().splitlines())
+    return "\n".join(map(str.rstrip, markdown.strip().splitlines()))
 
 
 def tidy_markdown(body: str) -> str:
@@ -77,7 +77,7 @@ def tidy_markdown(body: str) -> str:
         body = _ESCAPE.sub(lambda match: _ESCAPES[match[0]], body)
         body = _ENTITY.sub(lambda match: unescape(match[0]).replace("\xa0", " "), body)
     body = body.translate(_UNSEEN)
-    return "\n".join(line.rstrip() for line in body.strip().splitlines())
+    return "\n".join(map(str.rstrip, body.strip().splitlines()))
 
 
 def markdown_of(value: Any, form: Literal["markdown", "html"], fallback: Callable[[], None]) -> str:

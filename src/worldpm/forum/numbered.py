@@ -3,7 +3,7 @@
     seen = Seen()
     seen.add(7)   ->  True the first time
     votes = Votes()
-    votes.add(7, up=True)
+    votes.add_many([7], up=True)
     votes.save(folder);  Votes.counts(folder, [7, 8])  ->  {7: (1, 0)}
 
 Forums number posts from one without large gaps: a site of 80 million posts takes 10 MB as bits and
@@ -11,15 +11,14 @@ Forums number posts from one without large gaps: a site of 80 million posts take
 numbers in a broken dump cost a few blocks.
 """
 
-from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 BLOCK = 1024
 FILE = "votes.npy"
-_ZEROS = array("I", bytes(4 * 2 * BLOCK))
 
 
 class Seen:
@@ -50,21 +49,27 @@ class Votes:
     """Votes up and down by the number of their post."""
 
     def __init__(self) -> None:
-        self._blocks: dict[int, array[int]] = {}
+        self._blocks: dict[int, NDArray[np.uint32]] = {}
 
-    def add(self, number: int, *, up: bool) -> None:
-        """Count one vote."""
-        place, rest = divmod(number, BLOCK)
-        block = self._blocks.get(place)
-        if block is None:
-            block = self._blocks[place] = _ZEROS[:]
-        block[2 * rest + (not up)] += 1
+    def add_many(self, numbers: Sequence[int], *, up: bool) -> None:
+        """Count a vote for each number; a number may be there several times."""
+        if not numbers:
+            return
+        wanted, counts = np.unique(np.array(numbers, np.int64), return_counts=True)
+        places, rests = np.divmod(wanted, BLOCK)
+        different, starts = np.unique(places, return_index=True)
+        ends = [*starts[1:].tolist(), len(places)]
+        for place, start, end in zip(different.tolist(), starts.tolist(), ends, strict=True):
+            block = self._blocks.get(place)
+            if block is None:
+                block = self._blocks[place] = np.zeros((BLOCK, 2), np.uint32)
+            block[rests[start:end], int(not up)] += counts[start:end].astype(np.uint32)
 
     def save(self, folder: Path) -> None:
         """Write posts that have votes, in the order of their numbers: int64 (3, num_posts)."""
         tables = [np.empty((3, 0), np.int64)]
         for place in sorted(self._blocks):
-            counts = np.frombuffer(self._blocks[place], np.uint32).reshape(BLOCK, 2)
+            counts = self._blocks[place]  # (BLOCK, 2)
             (rests,) = np.nonzero(counts.any(axis=1))
             up, down = counts[rests].T
             tables.append(np.stack([place * BLOCK + rests, up, down]).astype(np.int64))

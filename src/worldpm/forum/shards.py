@@ -86,6 +86,28 @@ class Shards:
         self._size = 0
 
 
+class Held(Shards):
+    """The rows of a small dump, in memory: there they are joined as those of one shard would be.
+
+    The folder is there for what else a reader leaves beside its rows.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, 0)
+        self.rows: list[Any] = []
+
+    def add(self, key: str, row: Any, drop: Callable[[str], None] | None = None) -> None:
+        """Put a row to the others; what could not be written is dropped as it would be there."""
+        if drop is not None:
+            try:
+                orjson.dumps(row)
+            except orjson.JSONEncodeError:
+                drop("nested_too_deep")
+                return
+        self.rows.append(row)
+        self.num_rows += 1
+
+
 def shard_path(folder: Path, number: int) -> Path:
     """Where a shard's rows are; there is no file where there are no rows."""
     return folder / f"{number:05d}.jsonl.zst"

@@ -16,28 +16,23 @@ votes (`numbered`).
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
-from lxml import etree
 
 from worldpm.errors import DataError
 from worldpm.forum.archive import feed_members
 from worldpm.forum.markup import to_markdown
 from worldpm.forum.numbered import Seen, Votes
 from worldpm.forum.reading import Bucket, ForumSettings, Reading
+from worldpm.forum.rowxml import CHUNK_BYTES, Parser, Row, RowParser
 from worldpm.forum.shards import Shards
+from worldpm.forum.voterows import VoteParser
 from worldpm.records import Post, Thread
 from worldpm.work import pulse
 
-Row = Mapping[str, str]
-CHUNK_BYTES = 1 << 20
-_SAFELY: dict[str, Any] = {
-    "resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False,
-}  # fmt: skip
 QUESTION, ANSWER = "1", "2"
 OTHER_POST_TYPES = {
     "3": "wiki_post",
@@ -64,13 +59,13 @@ def scatter(path: Path, settings: ForumSettings, reading: Reading, shards: Shard
     entities, decompression bombs, names that escape, no Posts.xml.
     """
     site = _Site(reading, shards)
-    rows: dict[str, Callable[[Row], None]] = {
-        "Posts.xml": site.post,
-        "Votes.xml": site.vote,
-        "Tags.xml": site.tag,
+    parser_of: dict[str, Callable[[str], Parser]] = {
+        "Posts.xml": lambda where: RowParser(where, site.post),
+        "Votes.xml": lambda where: VoteParser(where, site.votes.add_many),
+        "Tags.xml": lambda where: RowParser(where, site.tag),
     }
     if path.suffix.lower() == ".7z":
-        parsers = {name: RowParser(f"{path}: {name}", row) for name, row in rows.items()}
+        parsers = {name: make(f"{path}: {name}") for name, make in parser_of.items()}
         found = feed_members(
             path, {name: _counted(parser.feed, site) for name, parser in parsers.items()}
         )
@@ -81,10 +76,10 @@ def scatter(path: Path, settings: ForumSettings, reading: Reading, shards: Shard
     else:
         folder = path if path.is_dir() else path.parent
         posts = path / "Posts.xml" if path.is_dir() else path
-        _parse_file(posts, rows["Posts.xml"], site)
+        _parse_file(posts, parser_of["Posts.xml"], site)
         for name in ("Votes.xml", "Tags.xml"):
             if (folder / name).is_file():
-                _parse_file(folder / name, rows[name], site)
+                _parse_file(folder / name, parser_of[name], site)
     site.save(shards.folder)
 
 
@@ -108,16 +103,9 @@ class _Site:
     def __init__(self, reading: Reading, shards: Shards) -> None:
         self._drop, self._shards = reading.drop, shards
         self._tags: set[str] = set()
-        self._votes = Votes()
+        self.votes = Votes()
         self._seen = Seen()
         self.num_bytes = self.num_rows = 0
-
-    def vote(self, row: Row) -> None:
-        kind = row.get("VoteTypeId")
-        if kind in ("2", "3"):
-            post = row.get("PostId")
-            if post and _ID.fullmatch(post):
-                self._votes.add(int(post), up=kind == "2")
 
     def tag(self, row: Row) -> None:
         if name := row.get("TagName"):
@@ -126,7 +114,7 @@ class _Site:
     def save(self, folder: Path) -> None:
         if self._tags:
             (folder / TAGS).write_bytes(orjson.dumps(sorted(self._tags)))
-        self._votes.save(folder)
+        self.votes.save(folder)
 
     def post(self, row: Row) -> None:
         self.num_rows += 1
@@ -189,80 +177,8 @@ def _counted(feed: Callable[[bytes], None], site: _Site) -> Callable[[bytes], No
     return counted
 
 
-class RowParser:
-    """Calls `row` with the attributes of each `<row .../>` below the root, as bytes are fed.
-
-    No tree is built, so memory is bounded. Raises DataError, beginning with `where`, for broken XML
-    and for any entity declaration.
-    """
-
-    def __init__(self, where: str, row: Callable[[Row], None]) -> None:
-        self._where = where
-        self._head = bytearray()
-        self._events = _Events(row, self._refuse_entities)
-        # Where nothing is resolved, libxml2 hands on &amp; as it was written. What a dump declares
-        # itself is refused before its first row.
-        safely = _SAFELY | {"resolve_entities": "internal"}
-        self._parser = etree.XMLParser(target=self._events, **safely)
-
-    def feed(self, data: bytes) -> None:
-        """Take the next bytes."""
-        try:
-            for start in range(0, len(data), CHUNK_BYTES):
-                piece = data[start : start + CHUNK_BYTES]
-                if not self._events.depth and len(self._head) < 2 * CHUNK_BYTES:
-                    self._head += piece
-                self._parser.feed(piece)
-        except etree.XMLSyntaxError as error:
-            raise DataError(f"{self._where}: broken or hostile XML: {error}") from None
-
-    def close(self) -> None:
-        """End of file: what is still open is an error."""
-        try:
-            self._parser.close()
-        except etree.XMLSyntaxError as error:
-            raise DataError(
-                f"{self._where}: the XML ends too early or is broken: {error}"
-            ) from None
-
-    def _refuse_entities(self) -> None:
-        """Read what stands before the root again, by a parser that tells what is declared there."""
-        pull: Any = etree.XMLPullParser(events=("start",), **_SAFELY)
-        with suppress(etree.XMLSyntaxError):
-            pull.feed(bytes(self._head))
-        _, root = next(pull.read_events(), (None, None))
-        dtd = None if root is None else root.getroottree().docinfo.internalDTD
-        if dtd is None or any(True for _ in dtd.entities()):
-            raise DataError(f"{self._where}: declares XML entities, which no dump does; refused")
-
-
-class _Events:
-    """What the parser calls as it goes; `check` before the root, where there is a document type."""
-
-    def __init__(self, row: Callable[[Row], None], check: Callable[[], None]) -> None:
-        self._row, self._check = row, check
-        self._typed = False
-        self.depth = 0
-
-    def doctype(self, name: str, public: str | None, system: str | None) -> None:
-        self._typed = True
-
-    def start(self, tag: str, attributes: Row) -> None:
-        self.depth += 1
-        if self.depth == 2 and tag == "row":
-            self._row(attributes)
-        elif self.depth == 1 and self._typed:
-            self._check()
-
-    def end(self, tag: str) -> None:
-        self.depth -= 1
-
-    def close(self) -> None:
-        pass
-
-
-def _parse_file(path: Path, row: Callable[[Row], None], site: _Site) -> None:
-    parser = RowParser(str(path), row)
+def _parse_file(path: Path, make: Callable[[str], Parser], site: _Site) -> None:
+    parser = make(str(path))
     feed = _counted(parser.feed, site)
     try:
         with path.open("rb") as file:
