@@ -8,9 +8,12 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from live import BODY, HEAD, live, wait_ready
+from live import BODY, HEAD, Live, free_port, live, make_app, wait_ready
+
+from worldpm.serve.settings import ServeSettings
 
 ITEM = {"items": [{"prompt": "a", "response": "bcd"}]}
 SLOW = {"items": [{"prompt": "a", "response": "sleep"}]}
@@ -168,3 +171,22 @@ def test_overload_is_refused_and_what_is_taken_is_done(tmp_path):
                 assert answer["data"][0]["score"] == -5.0
             else:
                 assert answer["error"]["type"] == "overloaded"
+
+
+def test_another_asgi_server_will_do():
+    """The app answers the same under uvicorn, which is not the server it ships with."""
+    uvicorn = pytest.importorskip("uvicorn")
+    port = free_port()
+    app = make_app(ServeSettings(), 0.0)
+    other = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
+    thread = threading.Thread(target=other.run, daemon=True)
+    thread.start()
+    try:
+        server = Live(port, SimpleNamespace(poll=lambda: None), None)
+        wait_ready(server)
+        assert server.ask("/v1/score", ITEM)[1]["data"][0]["score"] == -3.0
+        assert server.ask("/v1/score", {"items": []})[1]["error"]["where"] == "items"
+    finally:
+        other.should_exit = True
+        thread.join(30)
+    assert not thread.is_alive()
