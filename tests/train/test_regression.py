@@ -8,6 +8,7 @@ import torch
 from safetensors import safe_open
 from tiny import metrics, tiny_base, toy_comparison, toy_recipe
 
+from worldpm.model.adapter import read_adapter
 from worldpm.model.checkpoint import read_config, read_model
 from worldpm.records import Comparison
 from worldpm.store import ArtifactWriter
@@ -23,8 +24,8 @@ RATED = [
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """The folder of a run on a rating that the good reply has, and one that half lack."""
+def given(tmp_path_factory):
+    """A base, and data with a rating that the good reply has, and one that half lack."""
     folder, rng = tmp_path_factory.mktemp("rated"), random.Random(0)
     with ArtifactWriter(folder / "toy", Comparison, kind="comparisons", settings={}) as writer:
         for part, count in (("train", 96), ("validation", 24)):
@@ -38,9 +39,15 @@ def run(tmp_path_factory):
                 meta = {"replies": [{"ratings": each} for each in ratings]}
                 edges = row.better if number % 3 or part == "validation" else ()
                 writer.add(part, replace(row, meta=meta, better=edges))
-    base = tiny_base(folder / "base")
-    result = train(toy_recipe(*RATED), base, [folder / "toy"], folder / "run", quiet=True)
-    return folder / "run", result
+    return tiny_base(folder / "base"), folder / "toy"
+
+
+@pytest.fixture(scope="module")
+def run(given, tmp_path_factory):
+    """The folder of a whole run, and what it returned."""
+    base, data = given
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    return folder, train(toy_recipe(*RATED), base, [data], folder, quiet=True)
 
 
 def test_it_learns(run):
@@ -69,3 +76,15 @@ def test_the_model_is_an_ordinary_one(run):
         assert file.metadata()["order"] == "quality\nlength"
     expected = torch.tensor([1.0, -0.1]) @ rows
     torch.testing.assert_close(head.weight[0], expected, atol=1e-6, rtol=1e-5)
+
+
+def test_an_adapter_of_it_has_one_score(given, tmp_path):
+    """LoRA's adapter carries the folded head, so that it is read as any other."""
+    base, data = given
+    recipe = toy_recipe(*RATED, "lora.rank=2", "data.epochs=1", "data.batch_pairs=60")
+    train(recipe, base, [data], tmp_path / "run", quiet=True)
+    adapter = read_adapter(tmp_path / "run" / "adapter")
+    whole = read_model(tmp_path / "run" / "model").score.weight
+    assert torch.equal(adapter.head["score.weight"], whole)
+    assert whole.shape[0] == 1
+    assert whole.abs().sum() > 0

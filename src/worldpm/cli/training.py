@@ -92,7 +92,7 @@ def train(
         print_json({"run": str(out), "model": str(out / "model"), **result})
         return
     print(f"{out / 'model'}: the trained model")
-    if "validation_accuracy" in result:
+    if result.get("validation_accuracy") is not None:
         print(
             f"validation: accuracy {result['validation_accuracy']:.3f}, "
             f"loss {result['validation_loss_nats']:.4f} nats"
