@@ -25,6 +25,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice, zip_longest
 from pathlib import Path
 
@@ -150,6 +151,7 @@ class Work:
             raise ConfigError(f"{self.out}: was begun with another {' and '.join(differs)}")
         write_atomic(path, orjson.dumps(asked, option=orjson.OPT_INDENT_2))
 
+    @cached_property
     def pool(self) -> tuple[list[Comparison], list[Comparison]]:
         """Human comparisons to draw from and to validate on."""
         found = []
@@ -211,7 +213,7 @@ class Work:
         if cell.pairs:
             folder = self.out / "data" / f"human-{cell.pairs:05d}-{cell.seed}"
             if not folder.exists():
-                train, validation = self.pool()
+                train, validation = self.pool
                 drawn = draw(train, cell.pairs, cell.seed)
                 write_part(folder, {"train": drawn, "validation": validation})
             recipe = for_cell(self.human, cell, self.args.least_steps)
