@@ -288,3 +288,24 @@ def test_another_rating_decides_where_the_set_has_it(tmp_path):
         imported("helpsteer2", src, tmp_path / "no", rating="votes")
     with pytest.raises(ConfigError, match="rating: pairs has no 'votes'; it has none"):
         imported("pairs", src, tmp_path / "no", rating="votes")
+
+
+def test_ties_are_kept_for_a_regression(tmp_path):
+    """On request: rated equal, without an edge, the ratings at the places of their replies."""
+    names = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
+    rows = [
+        {"prompt": "p", "response": text, **dict.fromkeys(names, 2), "verbosity": verbosity}
+        for text, verbosity in (("a", 1), ("b", 3))
+    ]
+    src = write_pairs(tmp_path / "train.jsonl", rows)
+    found, manifest = imported("helpsteer2", src, tmp_path / "without")
+    assert (found, manifest["dropped"]) == ([], {"all_scores_equal": 1})
+    ((comparison,), manifest) = imported("helpsteer2", src, tmp_path / "out", keep_ties=True)
+    assert (comparison.better, manifest["dropped"]) == ((), {})
+    rated = {
+        reply[0].content: own["ratings"]["verbosity"]
+        for reply, own in zip(comparison.replies, comparison.meta["replies"], strict=True)
+    }
+    assert rated == {"a": 1, "b": 3}
+    with pytest.raises(ConfigError, match="keep_ties: pairs has no ratings"):
+        imported("pairs", src, tmp_path / "no", keep_ties=True)

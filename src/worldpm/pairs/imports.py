@@ -43,6 +43,9 @@ class ImportSettings(Settings):
     disjoint_pairs: bool = False
     """Make K replies K/2 pairs that share no reply, drawn by a hash, instead of one comparison:
     UltraFeedback as in the paper, two pairs of four completions (section 4.1)."""
+    keep_ties: bool = False
+    """Keep what is rated equal, as comparisons without an edge (HelpSteer2, UltraFeedback): a
+    regression learns from their ratings, other losses leave them out."""
     shuffle: bool = True
     """Draw the place of each reply by a hash; false keeps the set's own order, in which the
     chosen one often stands first."""
@@ -73,7 +76,9 @@ def import_published(
     settings = settings or ImportSettings()
     path = src.folder if isinstance(src, HubSet) else src
     check_import(name, path, folder, settings)
-    options = {} if settings.rating is None else {"rating": settings.rating}
+    options: dict[str, Any] = {} if settings.rating is None else {"rating": settings.rating}
+    if settings.keep_ties:
+        options["keep_ties"] = True
     if name == "pairs" and isinstance(src, HubSet):
         options["source"] = src.id.partition("/")[2]
 
@@ -104,7 +109,7 @@ def import_published(
         console = Console(stderr=True)
         for comparison in track(read(out.drop), f"import {name}", console=console, disable=quiet):
             better = _decided(comparison)
-            if not better:
+            if not better and (comparison.better or not settings.keep_ties):
                 out.drop("identical_replies" if comparison.better else "no_preference")
                 continue
             numbers["edges_between_identical_replies"] += len(comparison.better) - len(better)
@@ -152,6 +157,8 @@ def check_set(name: str, settings: ImportSettings) -> None:
         raise ConfigError(
             f"rating: {name} has no {settings.rating!r}; it has {', '.join(known) or 'none'}"
         )
+    if settings.keep_ties and not known:
+        raise ConfigError(f"keep_ties: {name} has no ratings, without which a tie says nothing")
 
 
 def opening(comparison: Comparison) -> str:
@@ -210,7 +217,7 @@ def _pieces(
     order = _drawn_order(comparison, settings.seed, "pair")
     for number in range(len(order) // 2):
         pair = _taken(comparison, sorted(order[2 * number : 2 * number + 2]))
-        if pair.better:
+        if pair.better or settings.keep_ties:
             yield replace(pair, id=f"{comparison.id}/{number + 1}")
         else:
             drop("tied_pair")

@@ -3,7 +3,8 @@
     read_helpsteer2(Path("HelpSteer2"), drop, rating="correctness")  ->  Comparison, ...
 
 HelpSteer2, its preference file, and UltraFeedback. The rating that decides is a choice; all the
-ratings of reply i stand in `meta["replies"][i]["ratings"]`, which is what a regression head needs.
+ratings of reply i stand in `meta["replies"][i]["ratings"]`, which is what a regression head needs;
+for that, `keep_ties` also keeps what the deciding rating leaves equal.
 Readers are as in `dialogue_sets`.
 """
 
@@ -25,7 +26,7 @@ ULTRAFEEDBACK_RATINGS = ("overall_score", "fine-grained_score", *_ASPECTS)
 
 
 def read_helpsteer2(
-    path: Path, drop: Drop, rating: str = HELPSTEER2_RATINGS[0]
+    path: Path, drop: Drop, rating: str = HELPSTEER2_RATINGS[0], *, keep_ties: bool = False
 ) -> Iterator[Comparison]:
     """HelpSteer2 (Wang et al. 2024), `{train,validation}.jsonl.gz`: two rows a prompt.
 
@@ -51,7 +52,7 @@ def read_helpsteer2(
             continue
         (_, first, before), waiting = waiting, None
         better = edges_of([before[rating], ratings[rating]])
-        if not better:
+        if not better and not keep_ties:
             drop("all_scores_equal")
             continue
         split = file.name.split(".")[0]
@@ -111,7 +112,7 @@ def _helpsteer_turns(prompt: str) -> Conversation:
 
 
 def read_ultrafeedback(
-    path: Path, drop: Drop, rating: str = ULTRAFEEDBACK_RATINGS[0]
+    path: Path, drop: Drop, rating: str = ULTRAFEEDBACK_RATINGS[0], *, keep_ties: bool = False
 ) -> Iterator[Comparison]:
     """UltraFeedback (Cui et al. 2023), `{evol_instruct,flan,...}.jsonl`: four rated completions.
 
@@ -141,7 +142,7 @@ def read_ultrafeedback(
         ]
         # An unknown rating is NaN, which differs from nothing by more than 0: no edge.
         better = edges_of([known.get(rating, math.nan) for known in ratings])
-        if not better:
+        if not better and not keep_ties:
             drop("all_scores_equal")
             continue
         yield Comparison(
