@@ -85,11 +85,11 @@ def item_view(observations: Iterable[tuple[str, float, float]]) -> ItemView:
     low, high = set(scales[:half]), set(scales[-half:])
     sums: dict[str, list[float]] = {}
     for item, scale, margin in rows:
-        right = 0.5 if margin == 0 else float(margin > 0)
+        worth = 0.5 if margin == 0 else float(margin > 0)
         each = sums.setdefault(item, [0.0, 0.0, 0.0, 0.0])
         for start, part in ((0, low), (2, high)):
             if scale in part:
-                each[start] += right
+                each[start] += worth
                 each[start + 1] += 1
     found: dict[tuple[bool, bool], list[str]] = {}
     for item, (right_low, num_low, right_high, num_high) in sums.items():

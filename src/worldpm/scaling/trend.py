@@ -58,11 +58,11 @@ def trend_test(points: Points, *, seed: int, draws: int = DRAWS) -> Trend:
     if square < 1e-12 or not np.any(y):
         return Trend(0.0, 1.0, "runs" if by_runs else "points")
     rng = np.random.default_rng(seed)
+    drawn: Floats = np.zeros(draws)
     if by_runs:
         slopes = np.bincount(strata, x * y)
-        drawn = rng.choice([-1.0, 1.0], size=(draws, len(slopes))) @ slopes
+        drawn += rng.choice(np.array([-1.0, 1.0]), size=(draws, len(slopes))) @ slopes
     else:
-        drawn = np.zeros(draws)
         for stratum in range(int(strata.max()) + 1):
             own = strata == stratum
             drawn += rng.permuted(np.tile(y[own], (draws, 1)), axis=1) @ x[own]
