@@ -100,9 +100,10 @@ def export(
     """
     if out is None:
         raise typer.BadParameter("give the folder to make with -o")
-    run = Path(model) if model and (Path(model) / "run.json").is_file() else None
+    given_path = Path(model) if model else None
+    run = given_path if given_path and (given_path / "run.json").is_file() else None
     given = [*(data or []), *([report] if report else [])]
-    source = Path(model) / "model" if run else Path(model) if model else None
+    source = run / "model" if run else given_path
     inputs = [*given, *([source] if source and (run or source.exists()) else [])]
     check_inputs(inputs)
     check_output(out, inputs, force=force)
