@@ -18,8 +18,8 @@ EXPONENTS = {
     "logistic": ["rate"],
     "joint": ["alpha", "beta"],
 }
-# A share of 300 has a deviation of 1.3 points, so that one shape of six may miss 93 to 97 by chance.
-# Of power-floor the first 300 hold 97.7 %, all 900 95.4 %: those are counted.
+# A share of 300 has a deviation of 1.3 points, so one shape of six may miss 93 to 97 by chance. Of
+# power-floor the first 300 hold 97.7 %, all 900 95.4 %: those are counted.
 STUDIES = {"power-floor": 900}
 BREAKS = [(0.0, 0.05), (0.02, 0.12), (0.05, -0.03)]
 
