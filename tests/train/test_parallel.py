@@ -84,7 +84,7 @@ def test_two_processes_have_the_numbers_of_one(alone, both, name):
     assert both[0][name]["head"] == ["score.weight"]
     if "lora" not in name:
         for key, tensor in plain.items():
-            assert whole[key] == pytest.approx(float(tensor.abs().sum()), rel=1e-2 * tolerance**0.5)
+            assert whole[key] == pytest.approx(float(tensor.abs().sum()), rel=3 * tolerance)
 
 
 def test_the_comparison_would_see_a_mean(alone):
@@ -154,7 +154,6 @@ def test_alone_by_default(monkeypatch):
     with joined(ParallelSettings(layout="shard")) as ranks:
         assert ranks == Ranks() == ALONE
         assert ranks.gather({"a": float("inf")}) == [{"a": float("inf")}]
-        assert ranks.sums({"a": 0.1}) == {"a": 0.1}
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     with pytest.raises(ConfigError, match="WORLD_SIZE is 2"), joined(ParallelSettings()):

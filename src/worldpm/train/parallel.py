@@ -63,15 +63,6 @@ class Ranks:
             for text, size in zip(found, sizes, strict=True)
         ]
 
-    def sums(self, values: dict[str, float]) -> dict[str, float]:
-        """Each of `values` summed over the processes, in the order of their ranks."""
-        everyone = self.gather(values)
-        return {key: sum(each[key] for each in everyone) for key in values}
-
-    def any(self, flag: bool) -> bool:
-        """Whether a process says yes."""
-        return any(self.gather(flag))
-
     def barrier(self) -> None:
         """Wait for all."""
         self.gather(None)
