@@ -156,7 +156,7 @@ def _hear(hear: Callable[[int, int], None]) -> None:
 def run_one(function: Function[TaskT], task: TaskT, folder: Path) -> None:
     """Do one task, then write down that it is done."""
     usual = gc.get_threshold()
-    # Records hold no cycles. Looking for some among thousands of them took 6 % of a task's time.
+    # Records hold no cycles. Looking for some among thousands of them took 4 % of a task's time.
     gc.set_threshold(OBJECTS_PER_COLLECTION, *usual[1:])
     try:
         counts = function(task, folder)

@@ -3,8 +3,8 @@
     write_compared(compared_path(folder, 3), comparisons)
     for start, table in read_compared(compared_path(folder, 3)): ...
 
-As Arrow's own file under LZ4: written and read in a fifth of the time of Parquet, which they
-become only when it is known which of them stay.
+As Arrow's own file under LZ4, which takes three fifths of the time of Parquet and half as much disk
+again. They become Parquet when it is known which of them stay.
 """
 
 import os
