@@ -3,13 +3,15 @@
     python benchmarks/train.py --data WORK [-o OUT.json] [--steps 10] [--clock wall]
 
 WORK is that of recipes/default.sh. Full fine-tune of the 135M base on hh-rlhf pairs, and on forum
-threads of 8 replies whose 28 edges TRL is fed as pairs. Each trainer is a process of its own; they
-take their steps by turns, so that what else the machine does hits all alike. A time is the median
+threads of 8 replies whose 28 edges TRL is fed as pairs. Each trainer is a process of its own; ours
+and a peer take their steps by turns, so that what else the machine does hits both alike, and one
+peer at a time, since three would not fit into 24 GB. A time is the median
 of the steps after the first, a ratio the median of the steps' ratios. Peak memory is the process's
 own. On a machine that has other work, --threads 1 --clock cpu counts the processor's seconds.
 
 "trl" is TRL as it installs: bfloat16 autocast, padded rows, layers computed again. "trl tuned" has
 our allocator and thread settings and keeps all activations, which is faster and takes more memory.
+"ours recomputing" computes layers again as well, for the comparison of memory.
 """
 
 import argparse
@@ -18,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,10 +31,8 @@ from trainers import ANSWER, Job
 from worldpm.model.default import fetch_base
 from worldpm.store import versions
 
-GROUPS = {
-    "pairs": ("ours", "trl tuned", "trl"),
-    "threads": ("ours", "trl"),
-}
+SMALL = "ours recomputing"  # beside TRL as it installs, which computes layers again too
+PEERS = {"pairs": ("trl", "trl tuned"), "threads": ("trl",)}
 ABSENT = "did not run"
 
 
@@ -84,21 +84,19 @@ class Child:
             self.process.kill()
 
 
-def run_group(
-    work: str, trainers: Sequence[str], job: Job, python: str, clock: str
-) -> dict[str, Any]:
-    """All trainers' steps by turns, and what they come to."""
+def run_pair(peer: str, job: Job, python: str, clock: str) -> dict[str, Any]:
+    """Our steps and a peer's by turns, and what they come to."""
     with tempfile.TemporaryDirectory() as folder:
         children: list[Child] = []
         try:
+            trainers = ("ours", SMALL, peer) if peer == "trl" else ("ours", peer)
             for trainer in trainers:
-                own = Job(**{**asdict(job), "trainer": trainer, "work": work})
-                children.append(Child(own, Path(folder), python))
+                children.append(Child(replace(job, trainer=trainer), Path(folder), python))
             for index in range(job.steps):
-                for child in children[index % len(children) :] + children[: index % len(children)]:
+                for child in children[:: -1 if index % 2 else 1]:
                     if len(child.steps) == index and child.step():
                         seconds = child.steps[-1][f"{clock}_seconds"]
-                        print(f"{work} {child.job.trainer}: {seconds:.2f} s", file=sys.stderr)
+                        print(f"{job.work} {child.job.trainer}: {seconds:.2f} s", file=sys.stderr)
             return {child.job.trainer: summary(child, clock) for child in children}
         finally:
             for child in children:
@@ -106,7 +104,7 @@ def run_group(
 
 
 def summary(child: Child, clock: str) -> dict[str, Any]:
-    if not child.steps:
+    if len(child.steps) < child.job.steps:
         return {ABSENT: child.errors.read_text()[-500:]}
     return {"sizes": child.sizes, "peak_bytes": child.steps[-1]["peak_bytes"],
             "seconds": [step[f"{clock}_seconds"] for step in child.steps],
@@ -139,14 +137,14 @@ def compare(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 def table(work: str, rows: Sequence[dict[str, Any]]) -> str:
     lines = [
-        f"{work:12} {'s/step':>8} {'ours x':>7} {'peak GB':>8} {'ours':>6} {'loss differs':>13}"
+        f"{work:16} {'s/step':>8} {'ours x':>7} {'peak GB':>8} {'ours':>6} {'loss differs':>13}"
     ]
     for row in rows:
         if ABSENT in row:
-            lines.append(f"{row['trainer']:12} {ABSENT}: {row[ABSENT].strip().splitlines()[-1:]}")
+            lines.append(f"{row['trainer']:16} {ABSENT}: {row[ABSENT].strip().splitlines()[-1:]}")
             continue
         lines.append(
-            f"{row['trainer']:12} {row['step_seconds']:8.2f} {row['ours_is_faster']:7.2f} "
+            f"{row['trainer']:16} {row['step_seconds']:8.2f} {row['ours_is_faster']:7.2f} "
             f"{row['peak_bytes'] / 1e9:8.2f} {row['ours_takes_memory']:6.2f} "
             f"{row['last_loss_differs_nats']:13.1e}"
         )
@@ -163,8 +161,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--lr", type=float, default=1e-5)
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
-    parser.add_argument("--only", choices=tuple(GROUPS), nargs="*", default=tuple(GROUPS))
-    parser.add_argument("--trainers", choices=GROUPS["pairs"], nargs="+", default=GROUPS["pairs"])
+    parser.add_argument("--only", choices=tuple(PEERS), nargs="+", default=tuple(PEERS))
+    parser.add_argument("--peers", choices=PEERS["pairs"], nargs="+", default=PEERS["pairs"])
     parser.add_argument("--trl-python", default=sys.executable, help="a Python that has TRL")
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args(arguments)
@@ -176,10 +174,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "ours", work, str(base.resolve()), str(options.data.resolve()), options.threads, steps,
             dtype=options.dtype, lr=options.lr,
         )  # fmt: skip
-        names = [name for name in GROUPS[work] if name in options.trainers]
-        trainers = run_group(work, names, job, options.trl_python, options.clock)
-        found[work] = {"trainers": trainers, "rows": compare(trainers)}
-        print(table(work, found[work]["rows"]), flush=True)
+        for peer in PEERS[work]:
+            if peer in options.peers:
+                pair = run_pair(peer, job, options.trl_python, options.clock)
+                found[f"{work} {peer}"] = {"trainers": pair, "rows": compare(pair)}
+                print(table(work, compare(pair)), flush=True)
     record = {"clock": options.clock, "threads": options.threads,
               "versions": versions("worldpm", "torch", "trl", "transformers"), **found}  # fmt: skip
     if options.output:

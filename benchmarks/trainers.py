@@ -36,7 +36,10 @@ THREAD_EDGES = THREAD_REPLIES * (THREAD_REPLIES - 1) // 2
 
 @dataclass(frozen=True)
 class Job:
-    """What a child does: `trainer` is "ours", "trl" or "trl tuned"; `work` "pairs" or "threads"."""
+    """What a child does.
+
+    `trainer` is "ours", "ours recomputing", "trl" or "trl tuned", `work` "pairs" or "threads".
+    """
 
     trainer: str
     work: str
@@ -52,6 +55,7 @@ class Job:
     @property
     def recipe(self) -> Recipe:
         """Our settings where they coincide with TRL's; the head learns at the same rate."""
+        again = "always" if self.trainer == "ours recomputing" else "auto"
         return load_settings(
             Recipe,
             None,
@@ -59,6 +63,7 @@ class Job:
                 "lora.rank=0", f"model.dtype='{self.dtype}'", f"optim.lr={self.lr}",
                 "optim.weight_decay=0.0", "optim.warmup_ratio=0.0",
                 f"data.batch_pairs={self.batch}", f"data.max_tokens={self.max_tokens}",
+                f"run.activation_checkpointing='{again}'",
                 "data.weighting='edges'", "data.micro_batch_tokens=4096",
             ],
         )  # fmt: skip
@@ -195,7 +200,7 @@ def main() -> None:
         "tree_tokens": sum(int(e.tree.tokens.size) for e in every),
         "row_tokens": sum(len(ids) for e in every for row in as_pairs(e) for ids in row.values()),
     })  # fmt: skip
-    (ours if job.trainer == "ours" else trl)(job, steps, Turn)
+    (ours if job.trainer.startswith("ours") else trl)(job, steps, Turn)
 
 
 if __name__ == "__main__":
