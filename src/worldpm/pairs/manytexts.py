@@ -99,7 +99,8 @@ def _single_blanks(characters: NDArray[np.generic]) -> NDArray[np.generic]:
     """Of each run of blanks the first."""
     kept = characters != _BLANK
     kept[1:] |= kept[:-1]
-    return characters[kept]
+    found: NDArray[np.generic] = characters[kept]
+    return found
 
 
 def _hashes(plain: Sequence[bytes]) -> Iterator[Hashes]:
