@@ -24,7 +24,7 @@ from worldpm.scaling.shapes import FORMS, ONE_VARIABLE, Floats
 from worldpm.scaling.trend import Trend, trend_test
 
 EQUAL = 2.0
-SURE = 10.0
+SURE = 6.0
 CLAIM = 4.0
 HELD_OUT = 0.3  # of the different x, the largest
 _PLACE_EXTRA = 1
