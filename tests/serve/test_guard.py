@@ -42,8 +42,8 @@ def bearer(key):
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
 def test_every_route_needs_its_key(keyed, method, path):
-    """No key, a wrong one, one in the query or of another scheme: 401 on every route but health;
-    with either key, anything else."""
+    """No key, a wrong one, one in the query or of another scheme: 401 on every route but health and
+    the page, which holds nothing; with either key, anything else."""
     wrong = [
         {}, bearer("wrong"), bearer(""), bearer(KEY + "x"), bearer(KEY[:-1]), bearer(KEY.upper()),
         {"authorization": KEY}, {"authorization": f"Basic {KEY}"}, {"x-api-key": KEY},
@@ -51,7 +51,7 @@ def test_every_route_needs_its_key(keyed, method, path):
     for headers in wrong:
         for query in ("", f"?key={KEY}&authorization=Bearer%20{KEY}"):
             answer = keyed.request(method, path + query, headers=headers, json=BODY)
-            if path == "/health":
+            if path in {"/health", "/"}:
                 assert answer.status_code == 200
             else:
                 assert refused(answer, 401)["type"] == "unauthorized"

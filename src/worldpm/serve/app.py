@@ -28,6 +28,7 @@ from worldpm.serve.metrics import Metrics
 from worldpm.serve.models import Measured, ServedModel, plain_model
 from worldpm.serve.openapi import describe
 from worldpm.serve.own import OWN
+from worldpm.serve.page import HEADERS, HTML
 from worldpm.serve.reading import keys_of, read
 from worldpm.serve.route import Route, Scored, choose, text_comparison
 from worldpm.serve.settings import ServeSettings
@@ -292,6 +293,9 @@ def _add_state_routes(app: FastAPI, server: Server, routes: Sequence[Route]) -> 
             "routes": sorted({route.path for route in routes}),
         })  # fmt: skip
 
+    async def page(request: Request) -> Response:
+        return Response(HTML, headers=HEADERS)
+
     async def metrics(request: Request) -> Response:
         text, kind = server.metrics.render()
         return Response(text, headers={"content-type": kind})
@@ -305,6 +309,7 @@ def _add_state_routes(app: FastAPI, server: Server, routes: Sequence[Route]) -> 
     ):
         app.add_api_route(path, _named(path, endpoint), methods=["GET"], name=path, summary=about,
                           response_class=Response)  # fmt: skip
+    app.add_api_route("/", _named("/", page), methods=["GET"], include_in_schema=False)
 
 
 def _named(path: str, endpoint: Callable[[Request], Any]) -> Callable[[Request], Any]:

@@ -27,7 +27,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
-PUBLIC = frozenset({"/health"})
+PUBLIC = frozenset({"/health", "/"})  # "/" is the page: no secret, the same for everybody
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LOG = logging.getLogger("worldpm.serve")

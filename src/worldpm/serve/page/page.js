@@ -1,0 +1,238 @@
+// A prompt and two to eight replies -> POST v1/compare -> a ranking. Text reaches the page by
+// textContent alone. The key stays in this tab's memory; "#key=..." in the address fills it in.
+const WORDS = {
+  en: {
+    tagline: "Which reply would people prefer?", prompt: "Prompt", reply: "Reply",
+    compare: "Compare", add: "Add a reply", example: "Show me an example", remove: "Remove",
+    keys: "Ctrl + Enter compares.", key: "Server key", ranking: "Ranking",
+    what: "What does a score mean?",
+    means: "A score is in log-odds: a reply that scores 1 higher than another is preferred with"
+      + " probability 73 %, 2 higher with 88 %. “Best” is the probability that a reply is chosen"
+      + " among all shown.",
+    not: "Only differences between replies to one prompt mean something. A score is not a grade:"
+      + " it does not say that a reply is true, safe or good, and models like this one have tastes"
+      + " of style and length.",
+    busy: "Scoring…", done: "Ranked.", best: "best", score: "score", tokens: "tokens",
+    cut: "Too long for the model: its oldest tokens were cut.",
+    control: "Holds typed control tokens; the model reads them as plain text.",
+    pairs: "Probability that the reply in the row beats the one in the column",
+    model: "Model", few: "Write a prompt and at least two replies.",
+    needKey: "This server needs its key.", away: "The server does not answer.",
+    wait: "The server is busy; try again in {n} s.", other: "中文",
+  },
+  zh: {
+    tagline: "人们会更喜欢哪个回答？", prompt: "提问", reply: "回答", compare: "比较",
+    add: "再加一个回答", example: "看一个例子", remove: "移除", keys: "按 Ctrl + Enter 比较。",
+    key: "服务器密钥", ranking: "排名", what: "分数是什么意思？",
+    means: "分数的单位是对数几率：比另一个回答高 1 分，被偏好的概率是 73 %；高 2 分是 88 %。"
+      + "“最佳”是它在所列回答中被选中的概率。",
+    not: "只有同一提问下各回答的分差才有意义。分数不是评语：它不表示回答真实、安全或优秀，"
+      + "这类模型对文风和长度也有偏好。",
+    busy: "正在打分…", done: "已排名。", best: "最佳", score: "分数", tokens: "词元",
+    cut: "超出模型长度：最早的词元已被截去。", control: "含有手打的控制词元；模型只当作普通文本。",
+    pairs: "行中的回答胜过列中的回答的概率", model: "模型", few: "请写下提问和至少两个回答。",
+    needKey: "此服务器需要密钥。", away: "服务器没有回应。", wait: "服务器繁忙；请在 {n} 秒后重试。",
+    other: "English",
+  },
+};
+const EXAMPLES = {
+  en: ["How long do I boil an egg?",
+    "Seven minutes for a soft yolk, ten for a hard one. Start counting when the water boils,"
+      + " then cool the egg under cold water.",
+    "Eggs are nice.", "It depends."],
+  zh: ["鸡蛋要煮多久？", "水开后计时：溏心七分钟，全熟十分钟，然后用冷水冲凉。", "鸡蛋很好吃。", "看情况。"],
+};
+const MOST = 8;
+const CONTROL = /<\|[a-z0-9_]{1,40}\|>/i;
+const $ = (id) => document.getElementById(id);
+let language = (navigator.languages || ["en"])[0].startsWith("zh") ? "zh" : "en";
+let last = null; // {texts, answer} of what is shown
+let status = [null, null]; // a word, or a text of the server's
+const t = (word) => WORDS[language][word];
+
+function make(kind, className, text) {
+  const element = document.createElement(kind);
+  if (className) element.className = className;
+  if (text !== undefined) element.textContent = text;
+  return element;
+}
+
+function addReply(text = "") {
+  const box = make("div", "reply");
+  const title = make("div", "title");
+  const label = make("label");
+  const area = make("textarea");
+  const remove = make("button", "quiet", "×");
+  area.rows = 3;
+  area.dir = "auto";
+  area.value = text;
+  remove.type = "button";
+  remove.addEventListener("click", () => {
+    box.remove();
+    number();
+    $("add").focus();
+  });
+  title.append(label, remove);
+  box.append(title, area);
+  $("replies").append(box);
+  number();
+  return area;
+}
+
+function number() {
+  const boxes = [...$("replies").children];
+  boxes.forEach((box, i) => {
+    const [label, area, remove] = ["label", "textarea", "button"].map((k) => box.querySelector(k));
+    area.id = `reply-${i + 1}`;
+    label.htmlFor = area.id;
+    label.textContent = `${t("reply")} ${i + 1}`;
+    remove.hidden = boxes.length <= 2;
+    remove.setAttribute("aria-label", `${t("remove")}: ${t("reply")} ${i + 1}`);
+  });
+  $("add").hidden = boxes.length >= MOST;
+}
+
+function say(word, text = null) {
+  status = [word, text];
+  const good = ["busy", "done"].includes(word);
+  $("status").className = good ? "" : "bad";
+  $("status").textContent = text ?? (word ? t(word) : "");
+}
+
+function translate() {
+  document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+  document.querySelectorAll("[data-t]").forEach((e) => { e.textContent = t(e.dataset.t); });
+  $("language").textContent = t("other");
+  $("language").lang = language === "zh" ? "en" : "zh-CN";
+  number();
+  say(...status);
+  if (last) show();
+}
+
+async function compare() {
+  const prompt = $("prompt").value;
+  const texts = [...$("replies").querySelectorAll("textarea")].map((a) => a.value)
+    .filter((text) => text.trim());
+  if (!prompt.trim() || texts.length < 2) {
+    say("few");
+    return;
+  }
+  say("busy");
+  $("go").disabled = true;
+  const headers = { "content-type": "application/json" };
+  if ($("key").value) headers.authorization = `Bearer ${$("key").value}`;
+  try {
+    const body = JSON.stringify({ prompt, responses: texts, truncate: true });
+    const response = await fetch("v1/compare", { method: "POST", headers, body });
+    const answer = await response.json();
+    if (response.status === 401) {
+      $("key-row").hidden = false;
+      $("key").focus();
+      say("needKey");
+    } else if (response.status === 429) {
+      say("wait", t("wait").replace("{n}", response.headers.get("retry-after") || "1"));
+    } else if (!response.ok) {
+      const { message, where } = answer.error;
+      say(null, where ? `${where}: ${message}` : message);
+    } else {
+      last = { texts, answer };
+      say("done");
+      show();
+      $("result").scrollIntoView({ block: "nearest" });
+    }
+  } catch {
+    say("away");
+  } finally {
+    $("go").disabled = false;
+  }
+}
+
+const percent = (p) => `${(100 * p).toFixed(1)} %`;
+
+// Where a text begins to differ from the best one, in whole characters.
+function parting(text, best) {
+  const [a, b] = [Array.from(text), Array.from(best)];
+  let i = 0;
+  while (i < a.length && i < b.length && a[i] === b[i]) i += 1;
+  return [a.slice(0, i).join(""), a.slice(i).join("")];
+}
+
+function show() {
+  const { texts, answer } = last;
+  const best = texts[answer.ranking[0].index];
+  const bars = [];
+  const rows = answer.ranking.map((each, place) => {
+    const row = make("li", place ? "" : "best");
+    const head = make("h3");
+    head.append(make("span", "", `${place + 1}. ${t("reply")} ${each.index + 1}`),
+      make("span", "", `${percent(each.p_best)} ${t("best")}`));
+    const bar = make("div", "bar");
+    bar.setAttribute("aria-hidden", "true"); // the number stands above it
+    const fill = make("div");
+    bars.push([fill, each.p_best]);
+    bar.append(fill);
+    const numbers = `${t("score")} ${each.score.toFixed(4)} · ${each.tokens} ${t("tokens")}`;
+    row.append(head, bar, make("p", "numbers", numbers));
+    if (each.truncated) row.append(make("p", "warn", t("cut")));
+    const text = texts[each.index];
+    if (CONTROL.test(text)) row.append(make("p", "warn", t("control")));
+    const shown = make("p", "text");
+    shown.dir = "auto";
+    shown.tabIndex = 0; // a long one scrolls, by keyboard too
+    const [same, rest] = place ? parting(text, best) : ["", text];
+    shown.append(same, same ? make("span", "differs", rest) : rest);
+    row.append(shown);
+    return row;
+  });
+  $("ranking").replaceChildren(...rows);
+  $("pairs").replaceChildren(...(texts.length > 2 ? [matrix(answer.beats)] : []));
+  $("meta").textContent = `${t("model")}: ${answer.model}`;
+  $("result").hidden = false;
+  requestAnimationFrame(() => {
+    bars.forEach(([fill, p]) => { fill.style.width = `${100 * p}%`; });
+  });
+}
+
+function matrix(beats) {
+  const table = make("table");
+  table.append(make("caption", "", t("pairs")));
+  const head = make("tr");
+  head.append(make("td"), ...beats.map((_, i) => column("col", i)));
+  table.append(head, ...beats.map((row, i) => {
+    const line = make("tr");
+    line.append(column("row", i), ...row.map((p, j) => make("td", "", i === j ? "" : percent(p))));
+    return line;
+  }));
+  return table;
+}
+
+function column(scope, i) {
+  const cell = make("th", "", `${t("reply")} ${i + 1}`);
+  cell.scope = scope;
+  return cell;
+}
+
+$("form").addEventListener("submit", (event) => { event.preventDefault(); compare(); });
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !$("go").disabled) compare();
+});
+$("add").addEventListener("click", () => addReply().focus());
+$("language").addEventListener("click", () => {
+  language = language === "en" ? "zh" : "en";
+  translate();
+});
+$("example").addEventListener("click", () => {
+  const [prompt, ...replies] = EXAMPLES[language];
+  $("prompt").value = prompt;
+  $("replies").replaceChildren();
+  replies.forEach((reply) => addReply(reply));
+  compare();
+});
+const given = new URLSearchParams(location.hash.slice(1)).get("key");
+if (given) {
+  $("key").value = given;
+  history.replaceState(null, "", location.pathname); // out of the address bar and its history
+}
+addReply();
+addReply();
+translate();

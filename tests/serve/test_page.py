@@ -1,0 +1,270 @@
+"""The page at `/`: what a person sees, in a browser; and what a hostile reply cannot do there."""
+
+import base64
+import hashlib
+import json
+import os
+import re
+from itertools import product
+from pathlib import Path
+
+import pytest
+from browser import browser
+from live import live
+from wire import client
+
+from worldpm.serve.page import HEADERS, HTML
+
+REPLIES = ["A longer reply to it.", "Short.", "A reply."]
+READY = "!document.getElementById('result').hidden && !document.getElementById('go').disabled"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with live(tmp_path_factory.mktemp("live"), keys=["the-key"]) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory):
+    with browser(tmp_path_factory.mktemp("browser")) as found:
+        yield found
+
+
+@pytest.fixture
+def page(server, tab):
+    """The page, loaded anew, with the server's key from the address."""
+    tab.open("about:blank")
+    tab.requests.clear(), tab.log.clear(), tab.dialogs.clear()
+    tab.look()
+    tab.open(f"http://127.0.0.1:{server.port}/#key=the-key")
+    tab.until("document.querySelectorAll('.reply').length === 2")
+    return tab
+
+
+def compare(page, replies):
+    """Type and press, as a person would."""
+    page.write("#prompt", "What is it?")
+    page.click("#add") if len(replies) > 2 else None
+    for i, reply in enumerate(replies):
+        page.write(f"#reply-{i + 1}", reply)
+    page.click("#go")
+    page.until(READY)
+
+
+def text_of(page, selector):
+    return page.run(f"document.querySelector({json.dumps(selector)}).innerText")
+
+
+def only_asked(page, server):
+    """Nothing but the server was asked, and the console is empty."""
+    own = f"http://127.0.0.1:{server.port}/"
+    assert all(url.startswith((own, "data:", "about:")) for url in page.requests), page.requests
+    assert page.log == []
+
+
+def test_three_replies_compared_in_two_languages(page, server):
+    """Typed in and compared: ranked by the scores with the best first, probabilities of a softmax,
+    a table of pairs; then the same in Chinese; no console message, no request elsewhere."""
+    compare(page, REPLIES)
+    ranking = text_of(page, "#ranking")
+    order = re.findall(r"\d\. Reply (\d)\s+([\d.]+) % best", ranking)
+    assert [int(number) for number, _ in order] == [2, 3, 1]
+    assert abs(sum(float(chance) for _, chance in order) - 100) < 0.2
+    assert "score -6.0000" in ranking
+    assert page.run("document.querySelectorAll('#pairs td').length") == 3 * 3 + 1
+    wide = page.run("[...document.querySelectorAll('.bar > div')].map(e => e.style.width)")
+    assert float(wide[0][:-1]) > float(wide[1][:-1]) > float(wide[2][:-1])
+    page.click("#language")
+    assert page.run("document.documentElement.lang") == "zh-CN"
+    assert "1. 回答 2" in text_of(page, "#ranking")
+    assert not re.search(
+        "[A-Za-z]{3,}", text_of(page, "form").replace("Ctrl", "").replace("Enter", "")
+    )
+    only_asked(page, server)
+    assert "the-key" not in page.run("location.href")
+
+
+def test_what_goes_wrong_is_said(page, server):
+    """Too few replies, a wrong key: a sentence in the live region, no silent nothing; with the key
+    typed in, the answer comes."""
+    page.click("#go")
+    assert "at least two" in text_of(page, "#status")
+    page.run("document.getElementById('key').value = 'wrong'")
+    page.write("#prompt", "What?")
+    page.write("#reply-1", "One")
+    page.write("#reply-2", "Three")
+    page.click("#go")
+    page.until("!document.getElementById('key-row').hidden")
+    assert "key" in text_of(page, "#status")
+    page.run("document.getElementById('key').value = ''")
+    page.write("#key", "the-key")
+    page.click("#go")
+    page.until(READY)
+    assert text_of(page, "#status") == "Ranked."
+
+
+def test_the_keyboard_is_enough(page):
+    """Ctrl + Enter compares; the example needs one click; typed control tokens are told of."""
+    page.click("#example")
+    page.until(READY)
+    assert "Reply 3" in text_of(page, "#ranking li.best")
+    page.write("#reply-2", " <|im_end|>")
+    page.run("document.getElementById('status').textContent = ''")
+    for kind in ("rawKeyDown", "keyUp"):
+        page.call("Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", modifiers=2,
+                  windowsVirtualKeyCode=13)  # fmt: skip
+    page.until("document.getElementById('status').textContent === 'Ranked.'")
+    assert "plain text" in text_of(page, "#ranking")
+
+
+def test_a_phone_needs_no_sideways_scrolling(page):
+    """At 360 points nothing but the table of pairs is wider than the screen."""
+    page.look(width=360, height=740, phone=True)
+    page.click("#example")
+    page.until(READY)
+    assert page.run("document.documentElement.scrollWidth") <= 360
+    assert page.run("Math.min(...[...document.querySelectorAll('#go, #add')]"
+                    ".map(e => e.offsetHeight))") >= 44  # fmt: skip
+
+
+AXE = Path(os.environ.get("AXE_CORE", "node_modules/axe-core/axe.min.js"))
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing_serious(page, dark):
+    """axe-core has no serious or critical finding, before and after a comparison, light and dark,
+    in both languages."""
+    if not AXE.exists():
+        pytest.skip("axe-core is not installed: npm install axe-core, or set AXE_CORE to its file")
+    page.look(dark=dark)
+    script = AXE.read_text(encoding="utf-8")
+    page.call("Runtime.evaluate", expression=script)
+    for step in ("", "#example", "#language"):
+        if step:
+            page.click(step)
+            page.until(READY)
+            page.until("document.getAnimations().length === 0")
+        page.run("document.querySelector('details').open = true")
+        found = json.loads(
+            page.run(
+                "axe.run().then(r => JSON.stringify([r.passes.length, "
+                "r.violations.map(v => [v.impact, v.id, v.nodes[0].html])]))"
+            )
+        )
+        assert found[0] > 10
+        assert [row for row in found[1] if row[0] in {"serious", "critical"}] == []
+
+
+CALL = "window.hit=1;alert(1)"
+ATTACKS = [
+    f"<script>{CALL}</script>", f"<img src=x onerror='{CALL}'>", f"<svg onload='{CALL}'>",
+    f"<svg><script>{CALL}</script></svg>", "<iframe srcdoc='<script>parent.hit=1</script>'>",
+    f"<iframe src='javascript:{CALL}'>", f"<a href='javascript:{CALL}' autofocus>x</a>",
+    f"<body onload='{CALL}'>", f"<input autofocus onfocus='{CALL}'>",
+    f"<details open ontoggle='{CALL}'>", f"<video><source onerror='{CALL}'></video>",
+    f"<audio src=x onerror='{CALL}'>", "<style>@import 'http://evil.invalid/a.css'</style>",
+    "<link rel=stylesheet href=http://evil.invalid/a.css>", "<img src=http://evil.invalid/a.png>",
+    "<script src=http://evil.invalid/a.js></script>", "<base href=http://evil.invalid/>",
+    "<meta http-equiv=refresh content='0;url=http://evil.invalid/'>",
+    "<form action=http://evil.invalid/><button autofocus>", f"<object data='javascript:{CALL}'>",
+    f"<embed src='javascript:{CALL}'>", f"<marquee onstart='{CALL}'>",
+    f"<math><mtext><img src=x onerror='{CALL}'></mtext></math>",
+    f"</textarea><script>{CALL}</script>", f"</script><script>{CALL}</script>",
+    f"</style><script>{CALL}</script>", f"</title><script>{CALL}</script>",
+    f"--><script>{CALL}</script>", f"]]><script>{CALL}</script>", f"\"><script>{CALL}</script>",
+    f"'><script>{CALL}</script>", f"' onmouseover='{CALL}", f"\" autofocus onfocus=\"{CALL}",
+    f"javascript:{CALL}", f"[x](javascript:{CALL})", "![x](http://evil.invalid/a.png)",
+    f"${{(() => {{ {CALL} }})()}}", f"{{{{constructor.constructor('{CALL}')()}}}}",
+    f"`;{CALL}//", f"\\u003cscript\\u003e{CALL}\\u003c/script\\u003e",
+    f"&lt;script&gt;{CALL}&lt;/script&gt;", f"&#60;script&#62;{CALL}&#60;/script&#62;",
+    f"%3Cscript%3E{CALL}%3C/script%3E", f"<scr\0ipt>{CALL}</script>",
+    f"<ScRiPt>{CALL}</sCrIpT>", f"<script\n>{CALL}</script\n>", f"<svg/onload={CALL}>",
+    f"<img src='x`'onerror={CALL}>", f"<x onclick={CALL} tabindex=1 id=x>x", "<x id=ranking>",
+    f"<template><script>{CALL}</script></template>", f"<noscript><img src=x onerror={CALL}>",
+    f"<select autofocus onfocus='{CALL}'>", f"<keygen autofocus onfocus='{CALL}'>",
+    f"<isindex type=image src=1 onerror='{CALL}'>", f"<table background='javascript:{CALL}'>",
+    "<div style='background:url(http://evil.invalid/a)'>", f"<portal src='javascript:{CALL}'>",
+    f"\u202e<script>{CALL}</script>", f"__proto__<script>{CALL}</script>",
+]  # fmt: skip
+FIELDS = ["prompt", "reply", "model", "error"]
+
+
+def test_240_injections_are_all_dead(page, server):
+    """60 texts in each of prompt, reply, the model's name and the server's error: none runs, adds
+    an element, opens a dialog or asks another address; each stands there as it was typed."""
+    assert len(ATTACKS) == len(set(ATTACKS)) == 60
+    kinds = "[...new Set([...document.querySelectorAll('*')].map(e => e.localName))].sort().join()"
+    compare(page, ["One <b>bold</b>", "Two too"])
+    before = page.run(kinds)
+    # The model's name and the error are the server's words; a hostile server is played by fetch.
+    page.run("""window.play = async (field, attack) => {
+      const real = window.fetch;
+      const id = document.getElementById.bind(document);
+      if (field === 'prompt') id('prompt').value = attack;
+      if (field === 'reply') id('reply-2').value = attack;
+      window.fetch = async (...all) => {
+        const response = await real(...all);
+        const body = await response.json();
+        if (field === 'model') body.model = attack;
+        if (field === 'error') body.error = {message: attack, where: attack};
+        return new Response(JSON.stringify(body), {status: field === 'error' ? 400 : 200});
+      };
+      id('form').requestSubmit();
+      while (id('go').disabled) await new Promise(r => setTimeout(r, 5));
+      window.fetch = real;
+      const shown = {prompt: id('prompt').value, error: id('status').textContent,
+                     reply: id('ranking').textContent, model: id('meta').textContent}[field];
+      id('reply-2').value = 'Two too';
+      return shown;
+    }; 0""")
+    count = 0
+    for field, attack in product(FIELDS, ATTACKS):
+        shown = page.run(f"play({json.dumps(field)}, {json.dumps(attack)})")
+        assert attack in shown, (field, attack, shown)
+        count += 1
+    assert count == 240
+    assert page.run(kinds) == before
+    assert page.run("window.hit") is None
+    assert page.dialogs == []
+    only_asked(page, server)
+
+
+def test_the_browser_would_see_an_injection(tmp_path, tab):
+    """Written as HTML on a page without the policy the same texts do run: the test has teeth."""
+    path = tmp_path / "bad.html"
+    path.write_text(f"<!doctype html><p>{ATTACKS[1]}</p><img src=http://evil.invalid/a.png>")
+    tab.requests.clear(), tab.dialogs.clear()
+    tab.open(path.as_uri())
+    tab.until("window.hit === 1")
+    assert tab.dialogs == ["1"]
+    assert any("evil.invalid" in url for url in tab.requests)
+
+
+def test_the_policy_fits_the_document():
+    """The hashes are those of the one style and the one script; nothing else may run, the page is
+    under 60 KB and uses no way from text to HTML."""
+    with client() as http:
+        answer = http.get("/")
+    assert answer.text == HTML
+    policy = answer.headers["content-security-policy"]
+    assert policy == HEADERS["content-security-policy"]
+    for kind, tag in (("style", "style"), ("script", 'script type="module"')):
+        (text,) = re.findall(f"<{tag}>(.*?)</{kind}>", HTML, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}';" in policy
+    assert "unsafe" not in policy
+    assert policy.startswith("default-src 'none'")
+    assert len(HTML.encode()) < 60_000
+    for word in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "http:",
+                 "https:"):  # fmt: skip
+        assert word not in HTML
+    assert not re.search(r"\son\w+=|style=", HTML)
+
+
+def test_both_languages_have_all_words():
+    """Every word of one language is there in the other, and every word the document names."""
+    english, chinese = re.findall(r"^  (?:en|zh): \{\n(.*?)^  \},", HTML, re.DOTALL | re.MULTILINE)
+    words = [set(re.findall(r"(?:^|[,{] ?|\s)(\w+): [\"“]", text)) for text in (english, chinese)]
+    assert words[0] == words[1]
+    assert set(re.findall(r'data-t="(\w+)"', HTML)) <= words[0]
