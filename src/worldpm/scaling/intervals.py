@@ -29,9 +29,8 @@ from worldpm.scaling.shapes import Floats
 
 RESAMPLES = 1000
 LEVEL = 0.95
-MANY_POINTS = (
-    100  # from here signs hold 95 %, too, and bear uneven noise; of 24 points they hold 93 %
-)
+# From here signs, which bear uneven noise and points that are off; of 24 points they hold 93 %.
+MANY_POINTS = 100
 LEAST_RUNS = 6  # fewer runs cannot be drawn from
 _ENOUGH = 1e-8  # of an objective: a part in a million of F
 _WEBB = np.sqrt([0.5, 1.0, 1.5])
