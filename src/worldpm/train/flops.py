@@ -28,7 +28,8 @@ def step_flops(config: ModelConfig, recipe: Recipe, trees: Iterable[TokenTree]) 
 
     A layer's weights take 2 operations a token forward, 2 for the gradient of what came in, and 2
     for their own, which LoRA saves but for its factors. A token's attention takes 4 a channel for
-    each token it sees, itself and its ancestors, and twice that backward.
+    each token it sees, itself and its ancestors, and twice that backward. In the last layer only
+    keys and values are of all tokens; the rest is of the scored ones.
     """
     layers = config.num_hidden_layers - recipe.model.frozen_layers
     queries = config.num_attention_heads * config.head_dim
@@ -40,15 +41,22 @@ def step_flops(config: ModelConfig, recipe: Recipe, trees: Iterable[TokenTree]) 
         "down_proj": (inner, hidden),
     }  # fmt: skip
     rank = recipe.lora.rank
-    weights = sum(a * b for a, b in shapes.values())
-    a_token = (4 if rank else 6) * weights
-    a_token += 6 * sum(rank * sum(shapes[name]) for name in recipe.lora.modules)
-    tokens = seen = 0
+    costs = {
+        name: (4 if rank else 6) * a * b + 6 * rank * (a + b) * (name in recipe.lora.modules)
+        for name, (a, b) in shapes.items()
+    }
+    a_token = sum(costs.values())
+    of_all = costs["k_proj"] + costs["v_proj"]
+    tokens = seen = scored = seen_by_scored = 0
     for tree in trees:
         length, first = tree.length.astype(np.int64), tree.position
         tokens += tree.tokens.size
         seen += int((length * first + length * (length + 1) // 2).sum())
-    return float(layers * (a_token * tokens + 12 * queries * seen))
+        leaves, first_of = np.unique(tree.leaves, return_index=True)
+        scored += leaves.size
+        seen_by_scored += int(tree.num_tokens[first_of].sum())
+    last = of_all * tokens + (a_token - of_all) * scored + 12 * queries * seen_by_scored
+    return float((layers - 1) * (a_token * tokens + 12 * queries * seen) + last)
 
 
 def speed(
