@@ -71,7 +71,7 @@ def test_torch_counts_the_same_for_a_step():
         model(collate(trees)).sum().backward()
     formula = step_flops(config, toy_recipe(), trees)
     assert counter.get_total_flops() == pytest.approx(formula, rel=0.01)
-    # Attention apart: 12 a channel for the 35 and 30 tokens' looks twice, and the scored ones' once.
+    # Attention apart: all tokens' looks in two layers, the scored ones' in the last.
     looks = 32 * 33 // 2 + (21 + 22 + 23) + 30 * 31 // 2
     attention = 12 * hidden * (2 * looks + 32 + 23 + 30)
     products = counter.get_flop_counts()["Global"][torch.ops.aten.mm]

@@ -1,4 +1,4 @@
-"""`worldpm scaling fit`, `forecast`, `emergence`, `plot`: laws of loss against data and size.
+"""`worldpm scaling run`, `fit`, `forecast`, `emergence`, `plot`: ladders, and laws of their loss.
 
     worldpm scaling fit points.csv --form joint --json
     worldpm scaling forecast small.csv --at data=1e7 -o forecast.json
@@ -24,14 +24,17 @@ from worldpm.cli.common import (
     say,
     stdout,
 )
+from worldpm.cli.laddering import run
 from worldpm.errors import ConfigError
 
 if TYPE_CHECKING:
     from worldpm.scaling.points import Points
 
 scaling_app = typer.Typer(
-    help="Fit laws of loss against data and size, and forecast with them.", no_args_is_help=True
+    help="Climb ladders, fit laws of loss against data and size, and forecast with them.",
+    no_args_is_help=True,
 )
+scaling_app.command("run")(run)
 
 PointsArgument = Annotated[
     Path, typer.Argument(metavar="POINTS", help="CSV or Parquet: params, data, loss, a row a run.")

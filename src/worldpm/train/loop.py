@@ -9,7 +9,8 @@ comparisons, and stop, save and skip at the same step.
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,19 @@ from worldpm.train.validation import sample, validate
 Log = Callable[[dict[str, Any]], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Someone who looks at the model between steps, and changes nothing.
+
+    `see` gets the counts and the model right after each step, from 1, that `at` names of so many.
+    No checkpoint of a step is written before it was seen, so a resumed run misses none; it may show
+    one again.
+    """
+
+    at: Callable[[int], Collection[int]]
+    see: Callable[[Mapping[str, Any], PreferenceModel], None]
+
+
 def fit(
     model: PreferenceModel,
     examples: Sequence[Example],
@@ -42,6 +56,7 @@ def fit(
     ranks: Ranks = ALONE,
     frozen_cache: Path | None = None,
     peak: float | None = None,
+    watch: Watch | None = None,
 ) -> None:
     """Train the parameters of `model` that require gradients, in place.
 
@@ -51,7 +66,7 @@ def fit(
     later ones come again. Raises InterruptedRunError after saving when `stop_requested()` turns
     true in any process, and WorldPMError when the loss is not finite three steps in a row, or where
     the disk has no room for a checkpoint. Each step says its share of `peak`, a process's floating-
-    point operations a second.
+    point operations a second. `watch` gets `flops`, too: those of all steps so far.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = build_optimizer(trained, recipe.optim)
@@ -59,6 +74,7 @@ def fit(
     repeats = [recipe.data.repeats.get(example.source, 1) for example in examples]
     pairs = [example.pairs for example in examples]
     steps = plan_steps(pairs, repeats, recipe.data.batch_pairs, recipe.data.epochs, recipe.seed)
+    watched = frozenset(watch.at(len(steps))) if watch else frozenset()
     progress: dict[str, Any] = {
         "step": 0, "pairs": 0.0, "tokens": 0, "seconds": 0.0, "skipped_steps": 0, "validated": None,
         "best": None,
@@ -119,6 +135,10 @@ def fit(
         record |= {"lr": optimizer.param_groups[0]["lr"]}
         record |= speed(record, seconds, flops, peak, ranks.world)
         log({"kind": "step", **counts, "steps": len(steps), **record, "step_seconds": seconds})
+        if watch and counts["step"] in watched:
+            seen = (examples[key].tree for keys in steps[: counts["step"]] for key in keys)
+            flops = step_flops(model.model.config, recipe, seen)
+            watch.see({**counts, "steps": len(steps), "flops": flops}, model)
         bad_steps = [*bad_steps, {**counts, **record}] if record["skipped"] else []
         if len(bad_steps) == 3:
             raise WorldPMError(f"{run}: {diagnosis(bad_steps)}")

@@ -11,7 +11,7 @@ RUN/model/          the whole model as a Hugging Face folder; its config.json me
 
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +34,7 @@ from worldpm.train.begin import DTYPES, outline, place, whole_model
 from worldpm.train.examples import load_examples, load_sets
 from worldpm.train.flops import matrix_rate
 from worldpm.train.heads import folded, keep_attributes, start_at
-from worldpm.train.loop import fit
+from worldpm.train.loop import Watch, fit
 from worldpm.train.lora import begin_with, extract
 from worldpm.train.objective import check_labels
 from worldpm.train.parallel import ALONE, Ranks
@@ -75,13 +75,16 @@ def train(
     force: bool = False,
     quiet: bool = False,
     ranks: Ranks = ALONE,
+    watch: Watch | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """Train and write `run`; returns the last validation record with counts.
 
     Of several processes the first writes and says all but the checkpoints' parts.
 
     With `adapter`, training begins with its factors and head; `frozen_cache` is a folder of outputs
-    of frozen layers that runs share. Raises OutputExistsError unless
+    of frozen layers that runs share; `watch` sees the model between steps, and `stop` turning true
+    saves and ends the run as a signal does. Raises OutputExistsError unless
     `run` is new, or `resume` or `force` is given; WorldPMError if `resume` meets another recipe,
     base, data or adapter than the run began with.
     """
@@ -123,8 +126,9 @@ def train(
         log.note(f"matrix products in {recipe.model.dtype}: {peak / 1e12:.3g} TFLOP/s, measured")
         fit(
             model, examples, validation, recipe, run,
-            resume=resume, log=log.record, on_resume=log.rewind, stop_requested=stop_requested,
-            ranks=ranks, frozen_cache=frozen_cache, peak=peak,
+            resume=resume, log=log.record, on_resume=log.rewind,
+            stop_requested=lambda: stop_requested() or stop(),
+            ranks=ranks, frozen_cache=frozen_cache, peak=peak, watch=watch,
         )  # fmt: skip
     adapter_made = extract(model, recipe.lora) if recipe.lora.rank else None
     made = whole_model(model)  # with several processes, a meeting of all
