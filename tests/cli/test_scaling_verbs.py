@@ -134,3 +134,22 @@ def test_the_light_install_is_enough(worldpm, table, monkeypatch):
     assert np.isfinite(
         worldpm("scaling", "fit", table, "--form", "power", "--json", *FAST).json["spread"]
     )
+
+
+def test_mechanisms(worldpm, tmp_path):
+    """Slopes by data and size as text and JSON; a table without the columns is refused."""
+    columns = "run,size,pairs,params,suite,class,controlled_loss,uncontrolled_loss,phi_length"
+    lines = [columns]
+    for size in (1, 2):
+        for place in range(1, 5):
+            phi = 0.5 - 0.01 * place**2
+            lines.append(f"{size}-{place},a,{10**place},{size}000,s,c,0.6,0.{6 + size},{phi}")
+    path = tmp_path / "observations.csv"
+    path.write_text("\n".join(lines) + "\n")
+    found = worldpm("scaling", "mechanisms", path, "--json").json["mechanisms"]
+    assert [row["measure"] for row in found] == ["phi_length", "style_gap"]
+    assert found[0]["by_data"]["high"] < 0
+    assert found[1]["by_size"]["low"] > 0
+    assert "for ten times the size" in worldpm("scaling", "mechanisms", path).out
+    path.write_text("suite,run\ns,r\n")
+    assert worldpm("scaling", "mechanisms", path).code == 1

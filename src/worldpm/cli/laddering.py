@@ -222,14 +222,14 @@ def _plan(study: "Study", chosen: "Sequence[Cell]") -> list[dict[str, Any]]:
         recipe, size = study.recipes[each.size, each.seed], study.ladder.sizes[each.size]
         if each.size not in jobs:
             whole = job_of(study.data, recipe)
-            if each.comparisons > whole.comparisons:
-                raise ConfigError(
-                    f"comparisons: {each.comparisons:,} were asked for, and the data has "
-                    f"{whole.comparisons:,} to train on"
-                )
             config = read_shape(study.file.parent / size.shape, vocabulary)
             jobs[each.size] = whole, plan_training(config, recipe, whole)
         whole, plan = jobs[each.size]
+        if each.comparisons > whole.comparisons:
+            raise ConfigError(
+                f"comparisons: {each.comparisons:,} were asked for, and the data has "
+                f"{whole.comparisons:,} to train on"
+            )
         share = each.comparisons / whole.comparisons
         pairs = whole.pairs * share
         rate = size.pairs_per_second or whole.pairs / plan.seconds

@@ -281,6 +281,35 @@ def emergence(
         )
 
 
+@scaling_app.command("mechanisms")
+def show_mechanisms(
+    points: PointsArgument, seed: SeedOption = 0, as_json: JsonFlag = False
+) -> None:
+    """How agreement with style and what style explains change with data and size."""
+    from dataclasses import asdict
+
+    from worldpm.scaling.mechanisms import mechanisms
+    from worldpm.scaling.points import read_rows
+
+    check_inputs([points])
+    found = mechanisms(read_rows(points), seed=seed)
+    if as_json:
+        slopes = ("by_data", "by_size")
+        print_json(
+            {"mechanisms": [{**r, **{k: r[k] and asdict(r[k]) for k in slopes}} for r in found]}
+        )
+        return
+    for row in found:
+        told = "; ".join(
+            f"{slope.value:+.4f} ({slope.low:+.4f} to {slope.high:+.4f}) for ten times the {name}"
+            for name, slope in (("data", row["by_data"]), ("size", row["by_size"]))
+            if slope is not None
+        )
+        print(f"{row['suite']}, {row['measure']}: mean {row['mean']:.3f}; {told}")
+    if not found:
+        print("no measure has six runs")
+
+
 @scaling_app.command("plot")
 def plot(
     points: PointsArgument,
