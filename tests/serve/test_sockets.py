@@ -138,6 +138,20 @@ def test_a_killed_worker_is_started_anew(tmp_path):
         assert server.stop() == 0
 
 
+def test_a_worker_that_dies_again_at_once_ends_the_server(tmp_path):
+    """A worker killed twice within seconds is taken for broken: exit code 1 and a word, not a
+    silent server that nobody answers for."""
+    with live(tmp_path) as server:
+        (first,) = server.workers()
+        os.kill(first, signal.SIGKILL)
+        ends = time.monotonic() + 20
+        while not set(server.workers()) - {first} and time.monotonic() < ends:
+            time.sleep(0.01)
+        os.kill((set(server.workers()) - {first}).pop(), signal.SIGKILL)
+        assert server.process.wait(20) == 1
+        assert "error: a worker died within seconds" in server.log.read_text()
+
+
 def test_workers_end_with_their_parent(tmp_path):
     """With kill -9 of the first process its workers end too and the port is free for another."""
     with live(tmp_path) as server:

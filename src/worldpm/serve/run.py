@@ -4,7 +4,9 @@
 
 The server is granian: it closes connections whose headers do not come, which uvicorn does not; the
 body's time is the app's own affair (`guard.py`). Every worker is a process that makes the app for
-itself; one that dies is started anew. SIGTERM and SIGINT let accepted requests finish.
+itself; one that dies is started anew, unless it does so within 5.5 s of its last start: then the
+server ends with exit code 1, for what started it to decide. SIGTERM and SIGINT let accepted
+requests finish.
 """
 
 import ctypes
@@ -80,7 +82,13 @@ def run(
         server.signal_handler_interrupt()
 
     Thread(target=stop_when_failed, daemon=True).start()
-    server.serve(target_loader=partial(_load, make_app, quiet, failed), wrap_loader=False)
+    try:
+        server.serve(target_loader=partial(_load, make_app, quiet, failed), wrap_loader=False)
+    except SystemExit:
+        if not failed.is_set():
+            print("error: a worker died within seconds of being started anew; the server stops",
+                  file=sys.stderr, flush=True)  # fmt: skip
+        raise
     if failed.is_set():
         raise SystemExit(1)
 
