@@ -127,7 +127,8 @@ def flood(server, clients, seconds, body):
 
 def test_tenfold_overload_for_a_minute(tmp_path):
     """Ten times the clients that fill the server, for 60 s, none of which waits: 200, 429, 503 and
-    504 alone, every 429 with Retry-After, goodput at least 90 % of the peak, memory within 10 % or 16 MB."""
+    504 alone, every 429 with Retry-After, goodput at least 90 % of the peak, memory within
+    10 % or 16 MB."""
     body = json.dumps(SLOW).encode()
     # A batch of four takes 20 ms whatever it holds: the peak is 200 comparisons a second.
     with live(tmp_path, seconds=0.02, batch_tokens=21, max_queue_tokens=200) as server:
