@@ -100,7 +100,7 @@ def _slopes(
 
 
 def _log10(there: Sequence[tuple[Mapping[str, str], float]], name: str) -> Floats:
-    return np.log10(np.array([float(row[name]) for row, _ in there]))
+    return np.asarray(np.log10([float(row[name]) for row, _ in there]), np.float64)
 
 
 def _fit(inputs: Floats, values: Floats) -> Floats:
