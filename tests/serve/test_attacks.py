@@ -272,3 +272,29 @@ def test_limits_cost_no_memory(tmp_path):
         print(f"{before:.0f} -> {memory(worker):.0f} MB")
         assert memory(worker) <= before + 32
         assert server.ask("/v1/score", ITEM)[0] == 200
+
+
+def test_slow_readers_cost_little(tmp_path):
+    """50 clients that ask 400 times each and read nothing: once their buffers are full, others
+    are answered as before, with at most 16 MB more. They are not closed: the server has no time
+    limit for writing."""
+    ask = b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with live(tmp_path) as server:
+        before_seconds = timed(server, 200)
+        (worker,) = server.workers()
+        before = memory(worker)
+        held = [server.connect(timeout=0.5) for _ in range(50)]
+        for each in held:
+            try:
+                each.sendall(ask * 400)
+            except TimeoutError:
+                continue  # what the server does not take is its right
+        time.sleep(15)  # until all buffers are full: so long they do compete
+        during = timed(server, 200)
+        print(f"p99 {p99(before_seconds) * 1000:.1f} -> {p99(during) * 1000:.1f} ms,"
+              f" {before:.0f} -> {memory(worker):.0f} MB")  # fmt: skip
+        usual = statistics.median(before_seconds)
+        assert statistics.median(during) <= 2 * usual + 0.005
+        assert memory(worker) <= before + 16
+        for each in held:
+            each.close()
