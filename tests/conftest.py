@@ -1,6 +1,7 @@
 """Fixtures that several folders of tests share."""
 
 import importlib.util
+import sys
 
 import hypothesis
 import pytest
@@ -16,6 +17,16 @@ if importlib.util.find_spec("jaxtyping") and importlib.util.find_spec("beartype"
     from jaxtyping import install_import_hook
 
     install_import_hook("worldpm.train.loss", "beartype.beartype")
+
+
+@pytest.fixture(autouse=True)
+def _threads():
+    """A test that sets torch's threads leaves them as they were: training's bits depend on them."""
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else None
+    yield
+    if torch and torch.get_num_threads() != before:
+        torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

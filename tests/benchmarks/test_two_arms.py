@@ -113,7 +113,7 @@ def test_the_forum_is_what_the_arms_differ_in(command, tmp_path):
 def test_stopped_in_a_slice_and_gone_on_with(command, tmp_path):
     """Exit code 75 while something is left; the end is bitwise that of one piece."""
     one = ("--pairs", 8, "--seeds", 0)
-    codes = [run(command, *one, "--minutes", 0.5 / 60)]
+    codes = [run(command, *one, "--minutes", 1e-4)]  # however fast the machine is
     assert codes == [75]
     while codes[-1] == 75 and len(codes) < 60:
         codes.append(run(command, *one, "--minutes", len(codes) / 60))

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from worldpm.cli.comparing import beats
+from worldpm.report.ranking import beats
 from worldpm.score import load
 
 REPLIES = ["yes, red", "yes, blue boats", "no"]

@@ -36,11 +36,13 @@ def module_scores(folder):
 
 
 def test_torch_engine_is_the_module(folder):
-    """Layer by layer, the torch engine gives the bits of the whole module."""
+    """Layer by layer, the torch engine gives the module's scores; the module computes the last
+    layer at the scored tokens alone, which rounds products of other shapes.
+    """
     weights = Weights(folder)
     found = run(weights, TorchEngine(weights.config, "float32"))
     for ours, theirs in zip(found, module_scores(folder), strict=True):
-        assert torch.equal(ours, theirs)
+        assert float((ours - theirs).abs().max()) < 2e-6
 
 
 @pytest.mark.parametrize("isa", FLOAT32_ISAS)
