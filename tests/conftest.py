@@ -11,6 +11,8 @@ from qwen_tokenizer import qwen_folder
 hypothesis.settings.register_profile("worldpm", deadline=None)
 hypothesis.settings.load_profile("worldpm")
 
+THREADS = pytest.StashKey[int]()
+
 # In every test run the shapes that the losses state are checked; it costs nothing until they are
 # imported, and a light install without jaxtyping runs the other tests.
 if importlib.util.find_spec("jaxtyping") and importlib.util.find_spec("beartype"):
@@ -19,14 +21,17 @@ if importlib.util.find_spec("jaxtyping") and importlib.util.find_spec("beartype"
     install_import_hook("worldpm.train.loss", "beartype.beartype")
 
 
-@pytest.fixture(autouse=True)
-def _threads():
-    """A test that sets torch's threads leaves them as they were: training's bits depend on them."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Every test, fixtures included, begins with the threads that torch itself chooses.
+
+    The bits of training depend on them, and a test, a fixture or a library may set others.
+    """
     torch = sys.modules.get("torch")
-    before = torch.get_num_threads() if torch else None
-    yield
-    if torch and torch.get_num_threads() != before:
-        torch.set_num_threads(before)
+    if torch:
+        chosen = item.session.stash.setdefault(THREADS, torch.get_num_threads())
+        if torch.get_num_threads() != chosen:
+            torch.set_num_threads(chosen)
 
 
 @pytest.fixture(scope="session")
