@@ -16,29 +16,13 @@
 set -euo pipefail
 files=$1 work=$2 minutes=${3:-}
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/data.sh"
 out=$work/default-2
 mkdir -p "$out"
 begun=$SECONDS
 
-make_once() {  # make_once OUTPUT COMMAND...: outputs appear whole, so a present one is complete
-    local output=$1
-    shift
-    [ -e "$output" ] || "$@" -o "$output"
-}
-
-make_once "$work/threads" worldpm forum stackexchange "$files"/forum/stackexchange/*.7z
-make_once "$work/stackexchange" worldpm pairs "$work/threads" --set split.test=0 \
-    --held-out ai.stackexchange.com --held-out bicycles.meta.stackexchange.com \
-    --held-out datascience.stackexchange.com
-make_once "$work/hh-rlhf" worldpm import hh-rlhf "$files/preferences/hh_rlhf" --set test=0 \
-    --set test_by_subset.harmless-base=1.0 --set test_by_subset.helpful-base=0.5 \
-    --set shuffle=false
-make_once "$work/qa-feedback" worldpm import qa-feedback \
-    "$files/preferences/qa_feedback/dev_feedback.json" --set shuffle=false
-make_once "$work/ukpconvarg" worldpm import ukpconvarg \
-    "$files/preferences/ukpconvarg/UKPConvArg1Strict-CSV" --set shuffle=false
-make_once "$work/oasst-zh" worldpm import oasst-zh \
-    "$files/preferences/oasst_zh/oaast_rm_zh.json" --set shuffle=false
+stack_exchange
+people
 
 train() {  # train NAME RECIPE OPTION...: once, gone on with where it was, within the time left
     local run=$out/$1 recipe=$2 resume=() limit=()

@@ -11,18 +11,10 @@
 set -euo pipefail
 files=$1 work=$2 minutes=${3:-}
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/data.sh"
 mkdir -p "$work"
 
-make_once() {  # make_once OUTPUT COMMAND...: outputs appear whole, so a present one is complete
-    local output=$1
-    shift
-    [ -e "$output" ] || "$@" -o "$output"
-}
-
-make_once "$work/threads" worldpm forum stackexchange "$files"/forum/stackexchange/*.7z
-make_once "$work/stackexchange" worldpm pairs "$work/threads" --set split.test=0 \
-    --held-out ai.stackexchange.com --held-out bicycles.meta.stackexchange.com \
-    --held-out datascience.stackexchange.com
+stack_exchange
 make_once "$work/threads-reddit" worldpm forum reddit "$files"/forum/reddit/R[SC]_*.zst
 make_once "$work/reddit" worldpm pairs "$work/threads-reddit" --set split.test=0
 make_once "$work/threads-discourse" worldpm forum discourse "$files"/forum/discourse/*.tar.gz

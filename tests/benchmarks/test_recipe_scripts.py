@@ -38,7 +38,7 @@ def script(tmp_path, monkeypatch):
         log.write_text("")
         env = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "LOG": str(log),
                "STOP_AT": stop_at, "previous": ""}  # fmt: skip
-        command = ["bash", RECIPES / name, tmp_path / "files", tmp_path / "work", *more]
+        command = ["bash", RECIPES / name, tmp_path / "files", tmp_path / "made", *more]
         code = subprocess.run(command, env=env, check=False, timeout=60).returncode
         return code, log.read_text().replace(str(tmp_path), "").splitlines()
 
@@ -56,13 +56,13 @@ def test_candidates_of_the_next_default(script):
     assert code == 0
     assert trained(lines) == ["forum", "two-stage", "mixed", "mixed-low"]
     stage = {name: line for name, line in zip(trained(lines), lines[-5:-1], strict=True)}
-    assert "--adapter /work/default-2/forum/adapter" in stage["two-stage"]
+    assert "--adapter /made/default-2/forum/adapter" in stage["two-stage"]
     assert "--adapter" not in stage["mixed"]
     assert "optim.lr=1e-4" in stage["mixed-low"]
     assert not any("reddit" in line or "discourse" in line for line in lines), "may not be shipped"
     assert lines[-1].startswith("python ")
     assert lines[-1].endswith("candidates.py " + " ".join(
-        f"/work/default-2/{name}" for name in ("two-stage", "mixed", "mixed-low")))  # fmt: skip
+        f"/made/default-2/{name}" for name in ("two-stage", "mixed", "mixed-low")))  # fmt: skip
     code, lines = script("default-2.sh")
     assert (code, trained(lines)) == (0, [])
 
@@ -93,7 +93,7 @@ def test_two_arms_data_is_made_once(script):
     made = [line.rpartition("/")[2] for line in lines[:-1]]
     assert made == ["threads", "stackexchange", "threads-reddit", "reddit", "threads-discourse",
                     "discourse", "hh-rlhf"]  # fmt: skip
-    assert "--minutes 25 -o /work/two-arms" in lines[-1]
+    assert "--minutes 25 -o /made/two-arms" in lines[-1]
     code, lines = script("two-arms.sh")
     assert len(lines) == 1
     assert "--minutes" not in lines[0]
