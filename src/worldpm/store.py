@@ -22,7 +22,7 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, cast
@@ -65,19 +65,30 @@ def _folder_sha256(folder: Path, files: Sequence[Path]) -> str:
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old bytes or the new ones, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to: it takes the name where the block ends well, else it goes.
+
+    Raises UnwrittenError for an OSError inside the block.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UnwrittenError(f"{path}: could not be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old bytes or the new ones, never half."""
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 class ArtifactWriter:
@@ -238,26 +249,20 @@ def write_records(
     path: Path, record_type: type[Comparison] | type[Thread], records: Iterable[Any]
 ) -> int:
     """Write one Parquet file, which appears whole or not at all; returns the number of records."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
     count, rows = 0, []
-    try:
-        schema = SCHEMAS[record_type]
-        with pq.ParquetWriter(temporary, schema, compression="zstd") as out:
-            for record in records:
-                rows.append(record)
-                count += 1
-                if len(rows) == ROWS_PER_GROUP:
-                    out.write_table(to_table(record_type, rows))
-                    rows = []
-            if rows:
+    schema = SCHEMAS[record_type]
+    with (
+        whole_file(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as out,
+    ):
+        for record in records:
+            rows.append(record)
+            count += 1
+            if len(rows) == ROWS_PER_GROUP:
                 out.write_table(to_table(record_type, rows))
-        temporary.replace(path)
-    except OSError as error:
-        raise UnwrittenError(f"{path}: could not be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+                rows = []
+        if rows:
+            out.write_table(to_table(record_type, rows))
     return count
 
 
