@@ -220,6 +220,18 @@ def test_a_mistakes_texts_are_cut_and_name_their_roles_where_there_are_several()
     assert found["worse"] == "y"
 
 
+def test_a_row_that_is_there_twice_counts_once_and_is_told(worldpm, tmp_path):
+    """Repeated with its id it is dropped; without ids, or with another reply, it is another row."""
+    path = write_lines(tmp_path / "mine.jsonl", [pair(1), pair(2), pair(1), pair(1, "other")])
+    found = worldpm("eval", path, "--json", "-q").json
+    assert [each["num_comparisons"] for each in found["evaluations"]] == [3]
+    (lost,) = found["left_out"]
+    assert (lost["reason"], lost["count"]) == ("repeated row", 1)
+    rows = [{key: value for key, value in pair(1).items() if key != "id"}] * 2
+    reading = read_set(choose_sets([str(write_lines(path, rows))], None)["mine"], "test")
+    assert (len(reading.comparisons), reading.dropped) == (2, {})
+
+
 def test_style_features_are_checked_before_anything_is_read(worldpm, tmp_path):
     """A wrong name, or one twice, is an error even where the path does not exist."""
     for flags, message in (

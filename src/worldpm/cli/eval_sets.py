@@ -4,7 +4,7 @@ choose_sets(["llmbar", "mine.jsonl"], Path("benchmarks"))  ->  {"llmbar": Set(..
 read_set(chosen["llmbar"], "test")                         ->  Reading(comparisons, dropped)
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # What files of the verb's own are called, beside which a set's are put.
 TAKEN = frozenset({"report", "figures", "manifest"})
+REPEATED = "repeated row"
 PROBES = "probes"  # stands among the sets' names: run the probes on those sets too
 
 
@@ -93,7 +94,7 @@ def _suite_folder(name: str, data: Path | None) -> Path | None:
 
 def read_set(chosen: Set, part: str) -> "Reading":
     """All of a set; DataError if nothing in it can be measured, before a model is loaded."""
-    from worldpm.evals.suites import Reading, read_counted
+    from worldpm.evals.suites import read_counted
     from worldpm.rows import read_comparisons
     from worldpm.store import read_artifact
 
@@ -101,12 +102,28 @@ def read_set(chosen: Set, part: str) -> "Reading":
     if suite is not None:
         found = read_counted(suite, path)
     elif path.is_dir():
-        found = Reading(list(read_artifact(path, Comparison, part)))
+        found = _each_once(read_artifact(path, Comparison, part))
     else:
-        found = Reading(list(read_comparisons(path)))
+        found = _each_once(read_comparisons(path))
     if not any(comparison.better for comparison in found.comparisons):
         raise DataError(
             f"{path}: none of its {len(found.comparisons):,} comparisons says which reply is "
             "better, so there is nothing to measure; `worldpm score` scores them"
         )
     return found
+
+
+def _each_once(comparisons: Iterable[Comparison]) -> "Reading":
+    """Rows that repeat an earlier one, id and all, are dropped; other rows may share its id."""
+    from worldpm.evals.suites import Reading
+
+    known: dict[tuple[str, str], list[Comparison]] = {}
+    kept, repeated = [], 0
+    for each in comparisons:
+        alike = known.setdefault((each.source, each.id), [])
+        if each in alike:
+            repeated += 1
+        else:
+            alike.append(each)
+            kept.append(each)
+    return Reading(kept, {REPEATED: repeated} if repeated else {})
