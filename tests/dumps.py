@@ -72,7 +72,7 @@ SITE = document(
     row(Id=15, PostTypeId=77, Score=0, Body="<p>?</p>"),
     row(Id="x", PostTypeId=1, Score=0, Body="<p>?</p>"),
 )
-"""17 rows: 5 become posts, 12 are dropped."""
+"""17 rows: 5 can be posts, 2 of them of a thread with one answer; 12 are dropped always."""
 
 SITE_DROPPED = {
     "answer_question_missing": 1,
@@ -184,4 +184,4 @@ REDDIT_DROPPED = {
     2: _DROPPED | _LOST | {"reply_below_depth": 2},
     3: _DROPPED | _LOST,
 }
-"""Why rows of REDDIT become no post, by depth."""
+"""Why rows of REDDIT become no post, by depth; 2 others are of a thread with one answer."""

@@ -4,8 +4,9 @@
     for lost in read_ledger(folder): ...
 
 FOLDER/ledger/dropped.parquet, or dropped-00003-of-00016.parquet, has the columns source, id, reason
-and detail: of a duplicate the twin that is kept, of a leak the benchmark and its row. The folder is
-its own, so that a glob of the records' files does not meet it.
+and detail: of a duplicate the twin that is kept, of a leak the benchmark and its row. That of
+threads has a file for each of theirs that left some out, by the same name. The folder is its own,
+so that a glob of the records' files does not meet it.
 """
 
 import os

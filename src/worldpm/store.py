@@ -23,6 +23,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, cast
@@ -266,6 +267,7 @@ def write_records(
     return count
 
 
+@cache
 def making_versions() -> dict[str, str]:
     """Versions of all that an artefact's bytes depend on."""
     return versions(*_PACKAGES)
@@ -275,10 +277,8 @@ def versions(*packages: str) -> dict[str, str]:
     """Versions of Python and of those named packages that are installed."""
     found = {"python": platform.python_version()}
     for name in packages:
-        try:
+        with suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return found
 
 

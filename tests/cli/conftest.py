@@ -65,9 +65,11 @@ def dump(tmp_path):
 
 @pytest.fixture
 def threads(worldpm, dump, tmp_path):
-    """A folder of threads, made by the verb."""
-    assert worldpm("forum", "stackexchange", dump, "-o", tmp_path / "threads", "-q").code == 0
-    return tmp_path / "threads"
+    """A folder of all threads, made by the verb."""
+    out = tmp_path / "threads"
+    flags = ("-q", "--set", "min_answers=0")
+    assert worldpm("forum", "stackexchange", dump, "-o", out, *flags).code == 0
+    return out
 
 
 @pytest.fixture

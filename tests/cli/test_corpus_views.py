@@ -23,6 +23,7 @@ FORUM = document(
     answer(32, 30, 2),
     question(40),
 )
+ALL_THREADS = ("-q", "--set", "min_answers=0")
 
 
 def without_ledger(folder):
@@ -36,7 +37,7 @@ def forum(worldpm, tmp_path):
     """A forum's threads and the comparisons made of them, side by side, without a ledger."""
     dump = write_7z(tmp_path / "tea.example.7z", Posts=FORUM)
     threads, data = tmp_path / "tea-threads", tmp_path / "tea-data"
-    assert worldpm("forum", "stackexchange", dump, "-o", threads, "-q").code == 0
+    assert worldpm("forum", "stackexchange", dump, "-o", threads, *ALL_THREADS).code == 0
     assert worldpm("pairs", threads, "-o", data, "-q").code == 0
     return threads, without_ledger(data)
 
@@ -142,7 +143,7 @@ def test_why_of_two_sites_with_one_id(worldpm, tmp_path):
     }
     dumps = [write_7z(tmp_path / f"{name}.7z", Posts=site) for name, site in sites.items()]
     threads, data = tmp_path / "threads", tmp_path / "data"
-    assert worldpm("forum", "stackexchange", *dumps, "-o", threads, "-q").code == 0
+    assert worldpm("forum", "stackexchange", *dumps, "-o", threads, *ALL_THREADS).code == 0
     assert worldpm("pairs", threads, "-o", data, "-q").code == 0
     both = worldpm("show", data, "--why", "1", "--json").json["found"]
     assert [(each["source"], each.get("reason")) for each in both] == [
@@ -158,6 +159,26 @@ def write_ledger(folder, *rows):
     path.parent.mkdir(exist_ok=True)
     pq.write_table(pa.Table.from_pylist(list(rows)), path)
     return path
+
+
+def test_why_of_a_thread_with_too_few_answers(worldpm, tmp_path):
+    """Its question and its answer are in the ledger of the threads, which the data finds too."""
+    dump = write_7z(tmp_path / "tea.example.7z", Posts=FORUM)
+    threads, data = tmp_path / "threads", tmp_path / "data"
+    assert worldpm("forum", "stackexchange", dump, "-o", threads, "-q").code == 0
+    assert worldpm("pairs", threads, "-o", data, "-q").code == 0
+    for folder in (threads, data):
+        for wanted in ("20", "21", "tea.example:40"):
+            assert what(worldpm, folder, wanted) == ["was left out: too_few_answers"]
+        (found,) = worldpm("show", folder, "--why", "21", "--json").json["found"]
+        assert found == {
+            "where": str(threads / "ledger" / "tea.example.parquet"),
+            "source": "tea.example",
+            "id": "21",
+            "what": "was left out: too_few_answers",
+            "reason": "too_few_answers",
+        }
+        assert "all_scores_equal" in what(worldpm, folder, "30")[0]
 
 
 def test_why_from_a_ledger(worldpm, data, tmp_path):

@@ -23,10 +23,10 @@ def test_dump_to_threads_to_pairs(worldpm, threads, tmp_path):
 def test_report_for_people(worldpm, dump, tmp_path):
     """Without --json, stdout says what was made and where every other row went."""
     result = worldpm("forum", "stackexchange", dump, "-o", tmp_path / "t", "-q")
-    assert f"{tmp_path / 't'}: 2 threads" in result.out
-    for reason in SITE_DROPPED:
+    assert f"{tmp_path / 't'}: 1 threads" in result.out
+    for reason in (*SITE_DROPPED, "too_few_answers"):
         assert reason in result.out
-    assert "12" in result.out.split("repeated_id")[1].split("total")[1]
+    assert "14" in result.out.split("repeated_id")[1].split("total")[1]
 
 
 def test_pairs_settings(worldpm, threads, tmp_path):

@@ -8,7 +8,7 @@ from worldpm.making import partial_path
 PLAIN = {
     "id": 1,
     "title": "Knots?",
-    "answers": [{"text": "One.", "votes": 2}, {"text": "", "votes": 1}],
+    "answers": [{"text": f"{n}.", "votes": n} for n in (1, 2)] + [{"text": "", "votes": 1}],
 }
 QUORA = [{"question": "Why?", "answer": f"Because {n}.", "upvotes": n} for n in range(3)]
 TOPIC = {
@@ -29,7 +29,7 @@ TOPIC = {
         ("plain", "f.jsonl", [PLAIN], 1, {"empty_body": 1}),
         ("quora", "q.jsonl.gz", QUORA, 1, {}),
         ("discourse", "d.jsonl.zst", [TOPIC], 1, {}),
-        ("reddit", "RS_1.zst", REDDIT, 2, REDDIT_DROPPED[1]),
+        ("reddit", "RS_1.zst", REDDIT, 1, REDDIT_DROPPED[1] | {"too_few_answers": 2}),
     ],
 )
 def test_every_forum_has_a_verb(worldpm, tmp_path, verb, name, rows, threads, dropped):
@@ -44,7 +44,8 @@ def test_every_forum_has_a_verb(worldpm, tmp_path, verb, name, rows, threads, dr
 def test_settings_of_a_forum_are_its_own(worldpm, tmp_path):
     """--set reaches them, and an unknown one names the nearest."""
     dump = write_lines(tmp_path / "RS_1.zst", *REDDIT)
-    flags = ("-q", "--json", "--set", "depth=3", "--set", "mask_contacts=true")
+    sets = ("depth=3", "mask_contacts=true", "min_answers=0")
+    flags = ("-q", "--json", *(flag for each in sets for flag in ("--set", each)))
     made = worldpm("forum", "reddit", dump, "-o", tmp_path / "t", *flags).json
     assert (made["settings"]["depth"], made["settings"]["mask_contacts"]) == (3, True)
     assert made["dropped"] == REDDIT_DROPPED[3]

@@ -14,10 +14,13 @@ import pytest
 from py7zr.io import BytesIOFactory
 
 from worldpm.forum.build import build_threads
+from worldpm.forum.forums import read_threads
+from worldpm.forum.reading import ForumSettings
+from worldpm.ledger import read_ledger_file
 from worldpm.pairs.build import build_pairs
 from worldpm.pairs.imports import ImportSettings, import_published
 from worldpm.pairs.published import PUBLISHED
-from worldpm.records import Comparison, Thread
+from worldpm.records import Comparison
 from worldpm.store import read_artifact
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
@@ -54,7 +57,7 @@ def plain_count(path):
 @needs_dumps
 def test_every_row_of_every_dump_is_accounted_for(threads):
     """Site by site: rows = posts + dropped, and the threads are those of a plain count."""
-    _, manifest = threads
+    folder, manifest = threads
     total = Counter()
     for path in DUMPS:
         rows, several, differing = plain_count(path)
@@ -64,22 +67,30 @@ def test_every_row_of_every_dump_is_accounted_for(threads):
         assert counts["with_differing_votes"] == differing, path.stem
         total.update(rows=rows, several=several, differing=differing)
     assert total == {"rows": 17_535, "several": 2745, "differing": 2541}
-    assert manifest["dropped"] == {"tag_wiki": 463, "tag_wiki_excerpt": 463, "wiki_placeholder": 7}
+    assert manifest["dropped"] == {
+        "too_few_answers": 4956,
+        "tag_wiki": 463,
+        "tag_wiki_excerpt": 463,
+        "wiki_placeholder": 7,
+    }
     assert manifest["numbers"] == {
-        "threads": 5509,
-        "posts": 16_602,
+        "threads": 2745,
+        "posts": 11_646,
         "with_two_answers": 2745,
         "with_differing_votes": 2541,
-        "dropped": 933,
+        "dropped": 5889,
     }
+    ledger = [lost for path in folder.glob("ledger/*.parquet") for lost in read_ledger_file(path)]
+    assert len(set(ledger)) == len(ledger) == 4956
 
 
 @needs_dumps
-def test_real_bodies_become_clean_markdown(threads):
+def test_real_bodies_become_clean_markdown():
     """No body is empty, LaTeX keeps its backslashes, code blocks are fenced in pairs."""
-    folder, _ = threads
     fences = 0
-    for thread in read_artifact(folder, Thread):
+    posts = Counter()
+    for thread in read_threads("stackexchange", DUMPS, ForumSettings(min_answers=0)):
+        posts.update(threads=1, posts=len(thread.posts))
         for post in thread.posts:
             assert post.text.strip()
             assert all(line == line.rstrip() for line in post.text.split("\n"))
@@ -87,6 +98,7 @@ def test_real_bodies_become_clean_markdown(threads):
             fences += post.text.count("```")
     assert fences % 2 == 0
     assert fences > 1500
+    assert posts == {"threads": 5509, "posts": 16_602}
 
 
 @needs_dumps
@@ -96,12 +108,10 @@ def test_every_real_thread_is_a_comparison_or_a_counted_drop(threads, tmp_path):
     manifest = build_pairs([folder], tmp_path / "data", quiet=True)
     assert sum(manifest["counts"].values()) == 2591 - 11
     assert manifest["dropped"] == {
-        "no_answer": 572,
-        "only_one_answer": 2192,
         "all_scores_equal": 154,
         "near_duplicate": 11,
     }
-    assert manifest["numbers"]["threads"] == 5509
+    assert manifest["numbers"]["threads"] == 2745
     for comparison in read_artifact(tmp_path / "data", Comparison):
         assert 2 <= len(comparison.replies) <= 8
         assert comparison.better

@@ -16,7 +16,9 @@ import orjson
 import pytest
 
 from worldpm.forum.build import Run, build_threads
+from worldpm.forum.discourse import DiscourseSettings
 from worldpm.forum.lines import zstd
+from worldpm.forum.reddit import RedditSettings
 from worldpm.records import Thread
 from worldpm.store import read_artifact
 
@@ -52,7 +54,8 @@ def test_every_reddit_row_is_accounted_for(tmp_path):
     """Rows = posts + dropped by reason; threads as the page and a plain count state them."""
     out = tmp_path / "threads"
     run = Run(workers=2, quiet=True)
-    manifest = build_threads(REDDIT, out, forum="reddit", run=run)
+    settings = RedditSettings(min_answers=0)
+    manifest = build_threads(REDDIT, out, forum="reddit", settings=settings, run=run)
     numbers = manifest["numbers"]
     assert (numbers["submissions"], numbers["comments"]) == (36_862, 576_669)
     assert numbers["posts"] + numbers["dropped"] == 36_862 + 576_669
@@ -91,7 +94,8 @@ def likes(post):
 @needs_discourse
 def test_every_discourse_post_is_accounted_for(tmp_path):
     """36,990 posts = kept + dropped; the page's count, less what is no answer, is ours."""
-    manifest = build_threads([DISCOURSE], tmp_path / "t", forum="discourse", quiet=True)
+    settings, out = DiscourseSettings(min_answers=0), tmp_path / "t"
+    manifest = build_threads([DISCOURSE], out, forum="discourse", settings=settings, quiet=True)
     numbers = manifest["numbers"]
     assert numbers["posts"] + numbers["dropped"] == 36_990
     assert manifest["dropped"] == {
@@ -103,7 +107,7 @@ def test_every_discourse_post_is_accounted_for(tmp_path):
         "small_action": 92,
     }
     topics = dict(plain_topics())
-    ours = {int(thread.id): thread for thread in read_artifact(tmp_path / "t", Thread)}
+    ours = {int(thread.id): thread for thread in read_artifact(out, Thread)}
     stated, lost = Counter(), Counter()
     for number, posts in topics.items():
         answers = [post for post in posts if post["post_number"] != 1]

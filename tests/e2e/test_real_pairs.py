@@ -66,9 +66,9 @@ def test_real_near_duplicates_are_one_text(made):
 
 
 def test_threads_read_are_comparisons_and_rows_of_the_ledger(made):
-    """5,509 threads, each in one place."""
+    """2,745 threads, each in one place."""
     at, manifest = made
     kept = [(c.source, c.id) for c in read_artifact(at / "data", Comparison)]
     lost = [(row.source, row.id) for row in read_ledger(at / "data")]
-    assert len(set(kept + lost)) == len(kept) + len(lost) == 5509
+    assert len(set(kept + lost)) == len(kept) + len(lost) == 2745
     assert manifest["counts"].keys() == {"train", "validation", "test"}

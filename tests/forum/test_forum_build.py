@@ -16,9 +16,12 @@ from dumps import (
 from worldpm.errors import ConfigError, DataError, OutputExistsError
 from worldpm.forum.build import build_threads
 from worldpm.forum.plain import PlainSettings
+from worldpm.forum.reading import ForumSettings
 from worldpm.forum.reddit import RedditSettings
 from worldpm.records import Thread
 from worldpm.store import read_artifact
+
+ALL_THREADS = ForumSettings(min_answers=0)
 
 
 @pytest.fixture
@@ -29,22 +32,29 @@ def dumps(tmp_path):
     ]
 
 
-def test_rows_read_are_posts_plus_dropped(tmp_path, dumps):
+@pytest.mark.parametrize(
+    ("settings", "counts", "too_few"),
+    [(ALL_THREADS, (2, 2), {}), (ForumSettings(), (1, 0), {"too_few_answers": 4})],
+)
+def test_rows_read_are_posts_plus_dropped(tmp_path, dumps, settings, counts, too_few):
     """The manifest's numbers add up to the rows of the dumps, in all and for each site."""
-    manifest = build_threads(dumps, tmp_path / "threads", quiet=True)
+    manifest = build_threads(dumps, tmp_path / "threads", settings=settings, quiet=True)
     assert manifest["kind"] == "threads"
-    assert manifest["counts"] == {"a.stackexchange.com": 2, "b.stackexchange.com": 2}
-    assert manifest["dropped"] == SITE_DROPPED
+    sites = ("a.stackexchange.com", "b.stackexchange.com")
+    assert manifest["counts"] == dict(zip(sites, counts, strict=True))
+    assert manifest["dropped"] == SITE_DROPPED | too_few
     numbers = manifest["numbers"]
     assert numbers["posts"] + numbers["dropped"] == SITE.count(b"<row ") + 2
-    assert manifest["sources"]["a.stackexchange.com"]["dropped"] == sum(SITE_DROPPED.values())
+    rows = dict(zip(sites, (SITE.count(b"<row "), 2), strict=True))
+    for site, found in manifest["sources"].items():
+        assert found.get("posts", 0) + found["dropped"] == rows[site]
     assert (numbers["with_two_answers"], numbers["with_differing_votes"]) == (1, 1)
     assert [entry["path"] for entry in manifest["inputs"]] == [path.name for path in dumps]
 
 
 def test_threads_come_back_as_they_were_read(tmp_path, dumps):
     """One part a site; reading the folder yields the threads."""
-    build_threads(dumps, tmp_path / "threads", quiet=True)
+    build_threads(dumps, tmp_path / "threads", settings=ALL_THREADS, quiet=True)
     threads = list(read_artifact(tmp_path / "threads", Thread, "a.stackexchange.com"))
     assert [thread.id for thread in threads] == ["1", "2"]
     assert threads[0].answers[1].accepted
@@ -111,7 +121,7 @@ def reddit(tmp_path):
 @pytest.mark.parametrize("depth", [1, 3])
 def test_dumps_that_belong_together_are_one_part(tmp_path, reddit, depth):
     """Reddit's rows = posts + dropped, posts of chains counted once; scratch files are gone."""
-    settings = RedditSettings(depth=depth)
+    settings = RedditSettings(depth=depth, min_answers=0)
     out = tmp_path / "threads"
     manifest = build_threads(reddit, out, forum="reddit", settings=settings, quiet=True)
     assert manifest["dropped"] == REDDIT_DROPPED[depth]
@@ -147,7 +157,7 @@ def test_a_damaged_dump_leaves_no_shards_behind(tmp_path, reddit):
 
 def test_communities_share_a_part(tmp_path, reddit):
     """With communities as sources there is one part; what is dropped is the forum's."""
-    settings = RedditSettings(by_subreddit=True)
+    settings = RedditSettings(by_subreddit=True, min_answers=0)
     more = write_lines(tmp_path / "RS_more.zst", submission("s99", subreddit="Emory"))
     manifest = build_threads(
         [*reddit, more], tmp_path / "threads", forum="reddit", settings=settings, quiet=True
@@ -178,7 +188,7 @@ def test_contacts_and_authors_go_on_request(tmp_path):
     dump = write_lines(tmp_path / "f.jsonl", PLAIN)
 
     def build(name, **more):
-        settings = PlainSettings(depth=2, **more)
+        settings = PlainSettings(depth=2, min_answers=0, **more)
         out = tmp_path / name
         manifest = build_threads([dump], out, forum="plain", settings=settings, quiet=True)
         return manifest["numbers"], list(read_artifact(out, Thread))

@@ -50,7 +50,8 @@ def small_dumps(folder):
 def read(forum, path):
     dropped = Counter()
     reading = Reading(lambda reason: dropped.update((reason,)))
-    return list(read_threads(forum, [path], reading=reading)), dropped
+    settings = FORUMS[forum].settings(min_answers=0)
+    return list(read_threads(forum, [path], settings, reading)), dropped
 
 
 def damaged(data, chance):

@@ -27,6 +27,7 @@ LINE = {
 
 
 def read(tmp_path, *rows, **settings):
+    settings = {"min_answers": 0, **settings}
     path = write_lines(tmp_path / "boards.jsonl.gz", *rows)
     dropped = Counter()
     reading = Reading(lambda r: dropped.update([r]), lambda n: None)

@@ -19,6 +19,7 @@ def row(question, answer, upvotes, **more):
 
 
 def read(tmp_path, *rows, path=None, **settings):
+    settings = {"min_answers": 0, **settings}
     path = path or write_lines(tmp_path / "quora.jsonl", *rows)
     dropped = Counter()
     reading = Reading(lambda r: dropped.update([r]), lambda n: None)

@@ -14,6 +14,7 @@ from worldpm.forum.reddit import RedditSettings
 
 
 def read(tmp_path, *rows, files=None, **settings):
+    settings = {"min_answers": 0, **settings}
     paths = files or [write_lines(tmp_path / "RS_2021-06.zst", *rows)]
     dropped = Counter()
     reading = Reading(lambda r: dropped.update([r]), lambda n: None)

@@ -12,7 +12,7 @@ from dumps import SITE, SITE_DROPPED, answer, document, question, row, write_7z
 from worldpm.errors import DataError
 from worldpm.forum import stackexchange
 from worldpm.forum.forums import read_threads
-from worldpm.forum.reading import Reading
+from worldpm.forum.reading import ForumSettings, Reading
 from worldpm.forum.rowxml import RowParser
 
 
@@ -22,7 +22,8 @@ def read(path):
 
 
 def read_stackexchange(path, drop, note=lambda name: None):
-    return read_threads("stackexchange", [path], reading=Reading(drop, note))
+    settings = ForumSettings(min_answers=0)
+    return read_threads("stackexchange", [path], settings, Reading(drop, note))
 
 
 def test_threads_follow_questions_and_every_row_is_a_post_or_counted(tmp_path):

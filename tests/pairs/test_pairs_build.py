@@ -5,9 +5,11 @@ from dumps import answer, document, question, write_7z
 
 from worldpm.errors import DataError, OutputExistsError
 from worldpm.forum.build import build_threads
+from worldpm.forum.reading import ForumSettings
 from worldpm.pairs.build import build_pairs
 from worldpm.pairs.sample import PairSettings
 from worldpm.pairs.split import SplitSettings
+from worldpm.pairs.topics import TopicSettings
 from worldpm.records import Comparison, Post, Thread
 from worldpm.store import ArtifactWriter, read_artifact
 
@@ -29,7 +31,7 @@ def threads(tmp_path):
     for name in ("a", "b"):
         dump = write_7z(tmp_path / f"{name}.org.7z", Posts=site(name, 80))
         folders.append(tmp_path / f"threads-{name}")
-        build_threads([dump], folders[-1], quiet=True)
+        build_threads([dump], folders[-1], settings=ForumSettings(min_answers=0), quiet=True)
     return folders
 
 
@@ -47,6 +49,27 @@ def test_threads_read_are_comparisons_plus_dropped(tmp_path, threads):
     assert numbers["threads"] == 160 == 40 + sum(manifest["dropped"].values())
     assert (numbers["replies"], numbers["edges"], numbers["replies_not_sampled"]) == (80, 40, 0)
     assert len(manifest["inputs"]) == 2
+
+
+@pytest.mark.parametrize("topics", [TopicSettings(), TopicSettings(power=0.5)])
+@pytest.mark.usefixtures("threads")
+def test_threads_of_too_few_answers_make_no_difference(tmp_path, topics):
+    """Dropped before or here, they leave the same comparisons, byte by byte, in the same parts."""
+    dumps = sorted(tmp_path.glob("*.7z"))
+    settings = PairSettings(split=SplitSettings(test=0.3, validation=0.3), topics=topics)
+
+    def made(name, kept):
+        out = tmp_path / f"data-{name}"
+        build_threads(dumps, tmp_path / name, settings=kept, quiet=True)
+        manifest = build_pairs([tmp_path / name], out, settings, quiet=True)
+        parts = {path.name: path.read_bytes() for path in out.glob("*.parquet")}
+        return parts, manifest["counts"], manifest["dropped"]
+
+    parts, counts, dropped = made("fewer", ForumSettings())
+    assert min(counts.values()) > 0
+    assert dropped == {"all_scores_equal": 40}
+    before = {"no_answer": 40, "only_one_answer": 40}
+    assert made("all", ForumSettings(min_answers=0)) == (parts, counts, dropped | before)
 
 
 def test_held_out_sites_are_the_test_set(tmp_path, threads):

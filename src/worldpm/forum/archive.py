@@ -8,6 +8,7 @@ end in a DataError that names the archive.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import py7zr
@@ -77,6 +78,15 @@ def feed_members(path: Path, sinks: Mapping[str, Sink]) -> set[str]:
 
 def member_bytes(path: Path) -> dict[str, int]:
     """Unpacked sizes by base name, as the archive's header states them; errors as above."""
+    try:
+        found = path.stat()
+    except OSError:
+        return _member_bytes(path, 0, 0)  # says what is wrong with it
+    return _member_bytes(path, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)  # asked for several times a run, at half a millisecond
+def _member_bytes(path: Path, size: int, changed: int) -> dict[str, int]:
     with _opened(path) as archive:
         _members(path, archive)
         return {

@@ -183,13 +183,16 @@ def _finish(made: Making, parts: dict[str, tuple[list[Any], list[Any]]]) -> None
         numbers.update(_sum(each["noted"] for each in (*scattered, *joined)))
         inputs += [entry for each in scattered for entry in each["inputs"]]
         counts[part] = sum(each["threads"] for each in joined)
-        sources = sorted({name for each in joined for name in each["sources"]})
+        named = _sum(each["lost"] for each in joined)
+        sources = sorted({name for each in joined for name in each["sources"]} | set(named))
         for name in sources:
             found = _sum(each["sources"].get(name, {}) for each in joined)
             by_source.setdefault(name, Counter()).update(found)
+            if name in named:
+                by_source[name]["dropped"] += named[name]
         # A row that became no post of a community is the forum's.
         owner = sources[0] if len(sources) == 1 else part
-        by_source.setdefault(owner, Counter())["dropped"] += lost.total()
+        by_source.setdefault(owner, Counter())["dropped"] += lost.total() - named.total()
     for found in by_source.values():
         numbers.update(found)
     made.finish(

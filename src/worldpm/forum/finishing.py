@@ -1,19 +1,33 @@
 """What the settings that hold for every forum make of a thread, and what is counted of it.
 
-finished(thread, ForumSettings(mask_contacts=True), note)  ->  the thread, contacts masked
+finished(threads, ForumSettings(mask_contacts=True), reading)   threads, contacts masked
 count(thread, counts)                                           adds threads, posts, ...
 """
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from worldpm.forum.contacts import mask_contacts
-from worldpm.forum.reading import Count, ForumSettings
-from worldpm.records import Thread
+from worldpm.forum.reading import Count, ForumSettings, Reading
+from worldpm.records import Post, Thread
 
 
-def finished(thread: Thread, settings: ForumSettings, note: Count) -> Thread:
-    """The thread as the settings want it; `note` hears of each contact that was masked."""
+def finished(
+    threads: Iterable[Thread], settings: ForumSettings, reading: Reading
+) -> Iterator[Thread]:
+    """The threads as the settings want them, those of too few answers lost.
+
+    `reading.note` hears of each contact that was masked.
+    """
+    for thread in threads:
+        if len(thread.answers) < settings.min_answers:
+            reading.too_few_answers(thread.source, [post.id for post in own_posts(thread)])
+        else:
+            yield _rewritten(thread, settings, reading.note)
+
+
+def _rewritten(thread: Thread, settings: ForumSettings, note: Count) -> Thread:
     if not settings.mask_contacts and settings.authors == "keep":
         return thread
     # Contacts in the chain were counted where it is answered.
@@ -27,6 +41,11 @@ def finished(thread: Thread, settings: ForumSettings, note: Count) -> Thread:
     if settings.authors == "drop":
         posts = [replace(post, author=None) for post in posts]
     return replace(thread, title=title, posts=tuple(posts))
+
+
+def own_posts(thread: Thread) -> tuple[Post, ...]:
+    """The posts that count as this thread's: a chain's are those of the threads above it."""
+    return thread.answers if thread.num_prompt_posts > 1 else (thread.question, *thread.answers)
 
 
 def count(thread: Thread, counts: Counter[str]) -> None:

@@ -8,7 +8,7 @@ same in many shards, and by many processes.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from worldpm.errors import ConfigError, DataError
 from worldpm.forum import discourse, plain, quora, reddit, stackexchange
 from worldpm.forum.archive import member_bytes
+from worldpm.forum.finishing import finished
 from worldpm.forum.lines import ENDINGS, dump_name
 from worldpm.forum.reading import Bucket, ForumSettings, Reading
 from worldpm.forum.shards import MAX_SHARDS, Shards, read_shard
@@ -195,8 +196,8 @@ def read_threads(
             folders = [Path(scratch) / str(number) for number in range(len(group.paths))]
             for folder, path in zip(folders, group.paths, strict=True):
                 with Shards(folder, group.num_shards) as shards:
-                    forum.scatter(path, settings, Reading(reading.drop, note), shards)
+                    forum.scatter(path, settings, replace(reading, note=note), shards)
             forum.check(group.paths, notes)
             for number in range(group.num_shards):
                 bucket = Bucket(group.part, read_shard(folders, number), folders)
-                yield from forum.join(bucket, settings, reading)
+                yield from finished(forum.join(bucket, settings, reading), settings, reading)

@@ -190,7 +190,7 @@ def _parse_file(path: Path, make: Callable[[str], Parser], site: _Site) -> None:
 
 
 def join(bucket: Bucket, settings: ForumSettings, reading: Reading) -> Iterator[Thread]:
-    """Yield the threads of a shard; `reading.drop` is called once for each row left out.
+    """Yield the threads of a shard; `reading` is told once of each row left out.
 
     `reading.note` is called with "bodies_as_plain_text" for each post kept without its markup, and
     with "tags_not_listed" for each tag left out because Tags.xml does not have it.
@@ -234,6 +234,9 @@ def join(bucket: Bucket, settings: ForumSettings, reading: Reading) -> Iterator[
     for question in questions.values():
         own, accepted = question[1:3]
         replies = answers.pop(own, ())
+        if len(replies) < settings.min_answers:  # before the Markdown, which takes most of the time
+            reading.too_few_answers(bucket.part, (own, *(row[1] for row in replies)))
+            continue
         opening = post(question, None, "q", accepted=False)
         if opening is None:
             for _ in replies:

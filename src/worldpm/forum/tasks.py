@@ -17,6 +17,7 @@ from worldpm.forum.finishing import count, finished
 from worldpm.forum.forums import FORUMS
 from worldpm.forum.reading import Bucket, Count, ForumSettings, Reading
 from worldpm.forum.shards import Held, Shards, read_shard
+from worldpm.ledger import LEDGER, Lost, write_ledger
 from worldpm.records import Thread
 from worldpm.store import input_entry, part_path, write_records
 from worldpm.work import pulse
@@ -89,7 +90,12 @@ class _Counted:
     def __init__(self) -> None:
         self.dropped: Counter[str] = Counter()
         self.noted: Counter[str] = Counter()
-        self.reading = Reading(_add(self.dropped), _add(self.noted))
+        self.lost: list[Lost] = []
+        self.reading = Reading(_add(self.dropped), _add(self.noted), self._lose)
+
+    def _lose(self, lost: Lost) -> None:
+        self.dropped[lost.reason] += 1
+        self.lost.append(lost)
 
 
 def _add(counts: Counter[str]) -> Count:
@@ -107,8 +113,8 @@ def _write_threads(
 
     def threads() -> Iterator[Thread]:
         num_posts = told = 0
-        for thread in FORUMS[task.forum].join(bucket, task.settings, counted.reading):
-            thread = finished(thread, task.settings, counted.reading.note)
+        joined = FORUMS[task.forum].join(bucket, task.settings, counted.reading)
+        for thread in finished(joined, task.settings, counted.reading):
             count(thread, sources.setdefault(thread.source, Counter()))
             num_posts += len(thread.posts)
             if num_posts - told > POSTS_PER_PULSE:
@@ -117,9 +123,12 @@ def _write_threads(
             yield thread
 
     made = write_records(path, Thread, threads())
+    if counted.lost:
+        write_ledger(path.parent / LEDGER / path.name, counted.lost)
     return {
         "dropped": counted.dropped,
         "noted": counted.noted,
+        "lost": Counter(each.source for each in counted.lost),
         "sources": sources,
         "threads": made,
     }

@@ -88,9 +88,9 @@ def _flat(text: str) -> bytes:
         kinds = _kinds[characters]
     characters = np.where(kinds == 0, np.uint32(_BLANK), characters)
     if (single := kinds == 2).any():
-        widths = np.where(single, 3, 1)
-        ends = np.cumsum(widths)[single]
-        characters = np.repeat(characters, widths)
+        ends = np.flatnonzero(single)
+        ends += 1 + 2 * np.arange(1, len(ends) + 1)  # each of them has become two longer
+        characters = np.repeat(characters, np.where(single, 3, 1))
         characters[ends - 1] = characters[ends - 3] = _BLANK
     return _single_blanks(characters).tobytes().decode("utf-32-le").encode()
 

@@ -56,9 +56,10 @@ def words(text: str) -> list[str]:
 
 def unmarked(text: str) -> str:
     """A text without what only marks it up, and unless it is ASCII, its letters made alike."""
-    if "](" in text:
+    # One character is looked for ten times as fast as several, and most texts lack it.
+    if "]" in text and "](" in text:
         text = _TARGET.sub("] ", text)
-    if "```" in text or "~~~" in text:
+    if ("`" in text and "```" in text) or ("~" in text and "~~~" in text):
         text = _FENCE.sub(" ", text)
     if text.isascii():
         return text

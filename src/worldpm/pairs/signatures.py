@@ -66,8 +66,8 @@ def fingerprints(threads: Sequence[Thread], *, near: bool = True) -> list[Prints
         count = len(asked)
         found.append(
             Prints(
-                np.concatenate([_NOTHING, *runs[:count]]),
-                np.concatenate([_NOTHING, *runs]),
+                np.concatenate([_NOTHING, *runs[:count]]) if near else _NOTHING,
+                np.concatenate([_NOTHING, *runs]) if near else _NOTHING,
                 parts_hash(parts[:count]),
                 parts_hash([*parts[:count], *sorted(parts[count:])]),
             )
