@@ -2,8 +2,8 @@
 
     with live(seconds=0.1) as server: server.post("/v1/score", {...}); server.raw(b"GET / ...")
 
-`python tests/live.py PORT SETTINGS` is such a server; its score is minus a reply's length, and a
-reply "sleep" takes `seconds`.
+`python tests/live.py PORT SETTINGS` is such a server; its score is minus a reply's length, and at
+each letter that of the text so far, two higher at a vowel; a reply "sleep" takes `seconds`.
 """
 
 import json
@@ -16,6 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -27,13 +28,24 @@ def make_app(settings, seconds):
     """The app of such a server."""
     from worldpm.serve.app import create_app
     from worldpm.serve.dialects import ROUTES
+    from worldpm.serve.models import ReplyTrace, plain_model
 
     def score(comparisons):
         replies = [[r[-1].content for r in c.replies] for c in comparisons]
         time.sleep(seconds * any("sleep" in row for row in replies))
         return [[-float(len(text)) for text in row] for row in replies]
 
-    return create_app(score, settings, ROUTES)
+    def trace(comparisons):
+        score(comparisons)  # for the time that it takes
+        for comparison in comparisons:
+            yield [trace_of(reply[-1].content) for reply in comparison.replies]
+
+    def trace_of(text):
+        values = [-1.0 - i + 2 * (letter in "aeiou") for i, letter in enumerate(text)]
+        return ReplyTrace((*text, "<|im_end|>"), (*values, -float(len(text))))
+
+    model = replace(plain_model(score), trace=trace)
+    return create_app({"model": model}, settings, ROUTES)
 
 
 class Live:

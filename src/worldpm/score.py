@@ -106,12 +106,13 @@ class Scorer:
         for request, outputs in self._run(comparisons, every_token=True):
             traces: list[Trace] = []
             for tree, output in zip(request.trees, outputs, strict=True):
+                pieces = self.encoder.pieces(tree.tokens.tolist())  # a prompt's once, for all K
                 for indices in tree.path_indices():
                     own = output[torch.from_numpy(indices)].tolist()
                     ids = tree.tokens[indices].tolist()
-                    pieces = self.encoder.pieces(ids)
+                    texts = [pieces[i] for i in indices.tolist()]
                     cut = request.cut_tokens[len(traces)]
-                    traces.append(Trace(tuple(pieces), tuple(own), tuple(ids), cut))
+                    traces.append(Trace(tuple(texts), tuple(own), tuple(ids), cut))
             self._check(request.comparison, [trace.values[-1] for trace in traces])
             yield tuple(traces)
 

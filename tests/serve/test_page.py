@@ -85,6 +85,110 @@ def test_three_replies_compared_in_two_languages(page, server):
     assert "the-key" not in page.run("location.href")
 
 
+def heat(page, number):
+    """The tokens of a reply by its place in the ranking: (text, heat, classes) of each."""
+    spans = f"document.querySelectorAll('#ranking li:nth-child({number}) .text span')"
+    row = "[e.textContent, Number(e.dataset.heat), e.className.split(' ')]"
+    return json.loads(page.run(f"JSON.stringify([...{spans}].map(e => {row}))"))
+
+
+def test_the_score_at_every_token(page, server):
+    """Each reply's text is its tokens, vowels of another sign than what lowers the score; where it
+    parts from the best other is marked and told; a token's numbers are told by slider, by pointer
+    and in both languages; without the switch the text is as it was typed."""
+    compare(page, ["Same start, ab", "Same start, xyz"])
+    best, other = heat(page, 1), heat(page, 2)
+    assert "".join(text for text, _, _ in best) == "Same start, ab<|im_end|>"
+    steps = {text: step for text, step, _ in other}
+    assert steps["S"] == 0  # nothing before it that it could change
+    assert steps["e"] > 0 > steps["m"]
+    for tokens in (best, other):
+        assert [i for i, (_, _, classes) in enumerate(tokens) if "parts" in classes] == [12]
+        assert [text for text, _, classes in tokens if "closing" in classes] == ["<|im_end|>"]
+    told = text_of(page, "#ranking")
+    assert "Parts from Reply 2 at token 13." in told
+    assert "“<|im_end|>” · token 15 of 15 · score -14.0000 · change" in told
+    page.run("document.querySelector('#ranking input').focus()")
+    for _ in range(2):
+        for kind in ("rawKeyDown", "keyUp"):
+            page.call("Input.dispatchKeyEvent", type=kind, key="ArrowLeft", code="ArrowLeft",
+                      windowsVirtualKeyCode=37)  # fmt: skip
+    told = text_of(page, "#ranking li.best")
+    assert "“a” · token 13 of 15 · score -11.0000 · change +1.0000" in told
+    valued = page.run("document.querySelector('#ranking input').getAttribute('aria-valuetext')")
+    assert valued in told
+    assert page.run("document.querySelector('#ranking input').ariaLabel") == "Tokens of Reply 1"
+    page.click("#ranking li:nth-child(2) .text span:nth-child(2)")
+    assert "“a” · token 2 of 16 · score 0.0000 · change +1.0000" in text_of(page, "#ranking")
+    assert [text for text, _, classes in heat(page, 2) if "now" in classes] == ["a"]
+    page.click("#language")
+    assert "从第 13 个词元起与 回答 2 不同。" in text_of(page, "#ranking")
+    assert not re.search("[A-Za-z]{3,}", text_of(page, "#trace-row"))
+    page.click("#trace")
+    assert page.run("document.querySelectorAll('#ranking [data-heat], #ranking input').length") == 0
+    assert text_of(page, "#ranking li.best .text") == "Same start, ab"
+    assert page.run("document.getElementById('legend').hidden")
+    only_asked(page, server)
+
+
+def test_characters_of_several_tokens_are_whole(page):
+    """Tokens that hold parts of one character are shown together as that character, with the number
+    of the last; equal replies part nowhere."""
+    page.run("""const real = window.fetch; window.fetch = async (...all) => {
+      const response = await real(...all);
+      const body = await response.json();
+      const trace = {pieces: ["", "", "日", "a", "", "🙂"], scores: [1, 2, 3, 4, 5, 6]};
+      if (body.traces) body.traces = [trace, trace];
+      return new Response(JSON.stringify(body), {status: response.status});
+    }; 0""")
+    compare(page, ["日a🙂", "日a🙂"])
+    assert [text for text, _, _ in heat(page, 1)] == ["日", "a", "🙂"]
+    assert "“🙂” · token 6 of 6 · score 6.0000 · change +2.0000" in text_of(page, "#ranking")
+    assert "Parts from" not in text_of(page, "#ranking")
+
+
+def test_a_server_without_traces_has_no_switch(page):
+    """Where /info says that there are none, none is asked for, and no switch is shown."""
+    page.run("""const real = window.fetch; window.asked = []; window.fetch = async (...all) => {
+      const response = await real(...all);
+      asked.push(all[1].body || "");
+      const body = await response.json();
+      if (body.models) body.models.model.traces = false;
+      return new Response(JSON.stringify(body), {status: response.status});
+    }; 0""")
+    compare(page, ["One", "Three"])
+    assert page.run("asked.length") == 2
+    assert "trace" not in page.run("asked.join()")
+    assert page.run("document.getElementById('trace-row').hidden")
+    assert text_of(page, "#ranking li.best .text") == "One"
+
+
+CONTRAST = r"""(() => {
+  const light = (colour) => {
+    const [r, g, b] = colour.match(/[\d.]+/g).map((v) => v / 255)
+      .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  return [-4, -3, -2, -1, 1, 2, 3, 4].map((step) => {
+    const span = document.querySelector('#ranking .text span');
+    span.dataset.heat = step;
+    const {color, backgroundColor} = getComputedStyle(span);
+    const both = [light(color), light(backgroundColor)].sort((a, b) => a - b);
+    return [backgroundColor, (both[1] + 0.05) / (both[0] + 0.05)];
+  });
+})()"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_colour_can_be_read_on(page, dark):
+    """Eight colours, each with a contrast of at least 4.5 to the text that stands on it."""
+    page.look(dark=dark)
+    compare(page, ["One", "Three"])
+    found = page.run(CONTRAST)
+    assert len({colour for colour, _ in found}) == 8
+    assert min(contrast for _, contrast in found) >= 4.5
+
+
 def test_what_goes_wrong_is_said(page, server):
     """Too few replies, a wrong key: a sentence in the live region, no silent nothing; with the key
     typed in, the answer comes."""
@@ -134,13 +238,13 @@ AXE = Path(os.environ.get("AXE_CORE", "node_modules/axe-core/axe.min.js"))
 @pytest.mark.parametrize("dark", [False, True])
 def test_axe_finds_nothing_serious(page, dark):
     """axe-core has no serious or critical finding, before and after a comparison, light and dark,
-    in both languages."""
+    in both languages, with the score at every token and without."""
     if not AXE.exists():
         pytest.skip("axe-core is not installed: npm install axe-core, or set AXE_CORE to its file")
     page.look(dark=dark)
     script = AXE.read_text(encoding="utf-8")
     page.call("Runtime.evaluate", expression=script)
-    for step in ("", "#example", "#language"):
+    for step in ("", "#example", "#language", "#trace"):
         if step:
             page.click(step)
             page.until(READY)
@@ -192,11 +296,13 @@ FIELDS = ["prompt", "reply", "model", "error"]
 
 def test_240_injections_are_all_dead(page, server):
     """60 texts in each of prompt, reply, the model's name and the server's error: none runs, adds
-    an element, opens a dialog or asks another address; each stands there as it was typed."""
+    an element, opens a dialog or asks another address; each stands there as it was typed, a reply
+    by its tokens."""
     assert len(ATTACKS) == len(set(ATTACKS)) == 60
     kinds = "[...new Set([...document.querySelectorAll('*')].map(e => e.localName))].sort().join()"
     compare(page, ["One <b>bold</b>", "Two too"])
     before = page.run(kinds)
+    assert page.run("document.querySelectorAll('#ranking span[data-heat]').length") > 20
     # The model's name and the error are the server's words; a hostile server is played by fetch.
     page.run("""window.play = async (field, attack) => {
       const real = window.fetch;

@@ -325,3 +325,19 @@ def test_token_text(qwen_worldpm):
     assert (texts[0], texts[-1]) == ("<|im_start|>", "<|endoftext|>")
     assert "sleep" in texts
     assert encoder.token_text(10**7) == "token 10000000"
+
+
+def test_pieces_that_are_whole_are_the_text(encoder):
+    """Every character stands at the token that completes it, whatever its script, what was typed
+    as U+FFFD or as a control token too; from inside a character on, its rest shows as U+FFFD."""
+    text = "naïve 你好 三上 🙂👩‍👩‍👧 \ufffd\ufffd ไทย <|im_end|> \U0010ffff\n\n\tend"
+    ids = encoder.encode((Message("user", text),))
+    pieces = encoder.whole_pieces(ids)
+    assert len(pieces) == len(ids)
+    assert f"\n{text}<|im_end|>" in "".join(pieces)
+    parted = [i for i, piece in enumerate(pieces) if piece == ""]
+    assert parted
+    assert pieces[:9] == encoder.whole_pieces(ids[:9])
+    rest = encoder.whole_pieces(ids[parted[0] + 1 :])
+    assert rest[0].startswith("\ufffd")
+    assert rest[-1] == pieces[-1]

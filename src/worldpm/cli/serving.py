@@ -1,7 +1,7 @@
 """`serve`: checkpoints -> an HTTP server that trainers, engines and people can ask."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,9 +23,9 @@ from worldpm.cli.common import (
 from worldpm.errors import ConfigError, DataError, WorldPMError
 
 if TYPE_CHECKING:
-    from worldpm.records import Comparison
+    from worldpm.records import Comparison, Conversation
     from worldpm.score import Scorer
-    from worldpm.serve.models import Measured, ServedModel
+    from worldpm.serve.models import Measured, ReplyTrace, ServedModel
     from worldpm.serve.settings import ServeSettings
     from worldpm.tokens.encode import Encoder
 
@@ -158,16 +158,42 @@ def served(scorer: "Scorer", info: dict[str, Any] | None = None) -> "ServedModel
 
     assert scorer.truncate, "the server itself refuses what is too long where nobody asked to cut"
     sizes = partial(measure, scorer.encoder, scorer.max_tokens)
-    return ServedModel(scorer.name, scorer.score, sizes, info or {})
+    traces = partial(trace_replies, scorer)
+    return ServedModel(scorer.name, scorer.score, sizes, info or {}, trace=traces)
+
+
+def trace_replies(
+    scorer: "Scorer", comparisons: Sequence["Comparison"]
+) -> Iterator[tuple["ReplyTrace", ...]]:
+    """The traces of each comparison's replies: what follows the prompt, whose tokens they share."""
+    from worldpm.serve.models import ReplyTrace
+    from worldpm.tokens.tree import common_prefix
+
+    for comparison, traces in zip(comparisons, scorer.iter_traces(comparisons), strict=True):
+        # Two replies that begin with nothing alike: an empty one's closing tokens are its own.
+        probes = [_with_reply(comparison, text) for text in ("", "x")]
+        empty, other = scorer.encoder.encode_batch(probes)
+        prompt = empty[: common_prefix(empty, other)]
+        found = []
+        for trace in traces:
+            start = common_prefix(prompt[trace.cut_tokens :], trace.ids)
+            pieces = scorer.encoder.whole_pieces(trace.ids[start:])
+            found.append(ReplyTrace(tuple(pieces), trace.values[start:]))
+        yield tuple(found)
+
+
+def _with_reply(comparison: "Comparison", text: str) -> "Conversation":
+    from worldpm.records import Message
+
+    return (*comparison.prompt, Message("assistant", text))
 
 
 def measure(encoder: "Encoder", max_tokens: int, comparison: "Comparison") -> "Measured":
     """Token counts of a comparison; DataError for what the template or tokenizer refuses."""
-    from worldpm.records import Message
     from worldpm.serve.models import Measured
     from worldpm.tokens.tree import common_prefix
 
-    bare = (*comparison.prompt, Message("assistant", ""))
+    bare = _with_reply(comparison, "")
     try:
         *sequences, prompt = encoder.encode_batch([*comparison.conversations(), bare])
     except WorldPMError as error:

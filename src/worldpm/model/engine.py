@@ -85,7 +85,21 @@ class Resident:
             residual = self.embedding[batch.tokens].float()
             for layer in self.layers:
                 residual = layer(residual, plan)
-            yield self.head(residual if every_token else residual[batch.leaves])
+            yield run_head(self.head, residual, batch, every_token=every_token)
+
+
+def run_head(head: HeadRun, residual: Tensor, batch: TreeBatch, *, every_token: bool) -> Tensor:
+    """The scores (leaves,), or those of all tokens (T,), of which the leaves have the same bits.
+
+    torch's products depend on how many rows they have (1.5e-8 of a score was seen), so the leaves
+    are run by themselves in both cases.
+    """
+    leaves = head(residual[batch.leaves])
+    if not every_token:
+        return leaves
+    scores = head(residual)
+    scores[batch.leaves] = leaves
+    return scores
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 from worldpm.errors import WorldPMError
 from worldpm.model.batch import TreeBatch
 from worldpm.model.config import ModelConfig
-from worldpm.model.engine import Engine, LayerRun
+from worldpm.model.engine import Engine, LayerRun, run_head
 from worldpm.model.forecast import Forecast, Progress
 from worldpm.model.identity import job_identity
 from worldpm.model.native import NativeEngine
@@ -97,7 +97,7 @@ class Streaming:
             outputs = []
             for number, batch in enumerate(job):
                 residual = states.get(number)
-                outputs.append(self._head(residual if every_token else residual[batch.leaves]))
+                outputs.append(run_head(self._head, residual, batch, every_token=every_token))
             states.remove()
         cost.seconds = time.perf_counter() - started
         cost.num_bytes = self._reader.num_bytes - bytes_before

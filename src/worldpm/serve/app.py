@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 import worldpm
 from worldpm.errors import WorldPMError
 from worldpm.records import Comparison, ScoreFn
-from worldpm.serve.batching import Batcher, Scores
+from worldpm.serve.batching import Batcher, as_scores
 from worldpm.serve.errors import Refused
 from worldpm.serve.guard import Guard
 from worldpm.serve.metrics import Metrics
@@ -104,6 +104,10 @@ class Server:
             raise Refused(422, "invalid_request", f"has none of the keys {known}", where="body")
         request = read(route.request, body)
         batcher = self.batcher(getattr(request, "model", None))
+        if wants_traces(request) and batcher.model.trace is None:
+            raise Refused(400, "no_traces", f"{batcher.model.name} is served by what knows a whole "
+                          "reply's score alone; /info says which models have traces",
+                          where="trace")  # fmt: skip
         comparisons = route.parse(request)
         self._check_sizes(comparisons)
         truncate = bool(getattr(request, "truncate", False))
@@ -195,9 +199,19 @@ class Server:
         route, asked, batcher, comparisons, measured = prepared
         request.state.items = sum(len(each.replies) for each in comparisons)
         request.state.tokens = sum(sum(each.num_tokens) for each in measured)
-        rows: tuple[Scores, ...] = await batcher.score(comparisons, measured, deadline)
-        scored = Scored(request.state.request_id, batcher.model.name, int(time.time()), rows)
-        return Json(route.answer(asked, scored))
+        traces = None
+        if wants_traces(asked):
+            traces = await batcher.trace(comparisons, measured, deadline)
+            rows = as_scores([[each.values[-1] for each in row] for row in traces], measured)
+        else:
+            rows = await batcher.score(comparisons, measured, deadline)
+        name, now = batcher.model.name, int(time.time())
+        return Json(route.answer(asked, Scored(request.state.request_id, name, now, rows, traces)))
+
+
+def wants_traces(request: Any) -> bool:
+    """Whether a request of any dialect asks for the score at every token."""
+    return bool(getattr(request, "trace", False))
 
 
 class Json(Response):
@@ -286,7 +300,8 @@ def _add_state_routes(app: FastAPI, server: Server, routes: Sequence[Route]) -> 
     async def info(request: Request) -> Response:
         return Json({
             "version": worldpm.__version__,
-            "models": {name: dict(model.info) for name, model in server.models.items()},
+            "models": {name: {**model.info, "traces": model.trace is not None}
+                       for name, model in server.models.items()},
             "default_model": server.default,
             "limits": server.settings.limits(),
             "key_required": bool(server.settings.keys),

@@ -6,6 +6,7 @@
 Requests that wait are taken by their deadline, the earliest first, each with all others of the same
 prompt, until a batch is full. Comparisons of one prompt become one comparison, whoever sent them,
 so that its token tree has the prompt once. The score function runs in one thread of its own.
+Those that want traces as well wait in the same queue; a batch is of one kind.
 """
 
 import asyncio
@@ -16,13 +17,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from worldpm.records import Comparison, Conversation, Score
 from worldpm.serve.errors import Refused
-from worldpm.serve.models import Measured, ServedModel
+from worldpm.serve.models import Measured, ReplyTrace, ServedModel
 from worldpm.serve.settings import ServeSettings
 
 Scores = tuple[Score, ...]
+Found = float | ReplyTrace  # of one reply
 FORGET = 0.8  # what a batch leaves of the weight of those before it, in the measured rate
 QUIET_SHARE = 0.25  # of the gathering time; without a request for so long, a batch begins
 
@@ -35,7 +38,8 @@ class Job:
     measured: Measured
     deadline: float  # of time.monotonic()
     number: int
-    future: "asyncio.Future[list[float]]" = field(repr=False)
+    future: "asyncio.Future[list[Found]]" = field(repr=False)
+    traced: bool = False
     waiting: bool = True
 
     @property
@@ -102,16 +106,18 @@ def split(comparison: Comparison, measured: Measured, budget: int) -> Iterator[t
     yield start, len(comparison.replies)
 
 
-def compute(model: ServedModel, groups: Sequence[Sequence[Job]]) -> list[list[float] | Exception]:
-    """The K values of each job of the batch, or the error that it alone is to blame for.
+def compute(model: ServedModel, groups: Sequence[Sequence[Job]]) -> list[list[Found] | Exception]:
+    """The K values or traces of each job of the batch, or the error that it alone is to blame for.
 
     Where a batch fails, its groups are scored one by one, and of one that fails, its jobs: a bad
     comparison takes nobody with it. A server behind us that is away fails once for all.
     """
     jobs = [job for group in groups for job in group]
+    function = model.trace if jobs[0].traced else model.score
+    assert function is not None, "whoever wants traces of a model without them is refused before"
     try:
-        rows = model.score([merge(group) for group in groups])
-        values = [value for row in rows for value in row]
+        rows = function([merge(group) for group in groups])
+        values: list[Found] = [value for row in rows for value in row]
     except Exception as error:
         if len(jobs) == 1 or (isinstance(error, Refused) and error.status >= 502):
             return [error] * len(jobs)
@@ -120,13 +126,26 @@ def compute(model: ServedModel, groups: Sequence[Sequence[Job]]) -> list[list[fl
         return [found for job in jobs for found in compute(model, [[job]])]
     sizes = [len(job.comparison.replies) for job in jobs]
     assert len(values) == sum(sizes), f"{model.name} gave {len(values)} scores for {sum(sizes)}"
-    found: list[list[float] | Exception] = []
+    found: list[list[Found] | Exception] = []
     start = 0
     for size in sizes:
         own = values[start : start + size]
         start += size
-        found.append(own if all(map(math.isfinite, own)) else _not_finite(model))
+        found.append(own if all(map(_is_finite, own)) else _not_finite(model))
     return found
+
+
+def _is_finite(found: Found) -> bool:
+    values = found.values if isinstance(found, ReplyTrace) else (found,)
+    return all(map(math.isfinite, values))
+
+
+def as_scores(rows: Sequence[Sequence[float]], measured: Sequence[Measured]) -> tuple[Scores, ...]:
+    """The values of each comparison with the sizes of what they are of."""
+    return tuple(
+        tuple(map(Score, row, sizes.num_tokens, sizes.cut_tokens))
+        for row, sizes in zip(rows, measured, strict=True)
+    )
 
 
 def _not_finite(model: ServedModel) -> Refused:
@@ -182,6 +201,23 @@ class Batcher:
         never be queued, 504 at the deadline, and whatever the model makes of the comparisons. When
         the caller is cancelled, what it waited for is not computed.
         """
+        found = await self._ask(comparisons, measured, deadline, traced=False)
+        return as_scores(found, measured)
+
+    async def trace(
+        self, comparisons: Sequence[Comparison], measured: Sequence[Measured], deadline: float
+    ) -> tuple[tuple[ReplyTrace, ...], ...]:
+        """A row of traces for each comparison; errors as of `score`. The model must have them."""
+        return await self._ask(comparisons, measured, deadline, traced=True)
+
+    async def _ask(
+        self,
+        comparisons: Sequence[Comparison],
+        measured: Sequence[Measured],
+        deadline: float,
+        *,
+        traced: bool,
+    ) -> tuple[tuple[Any, ...], ...]:
         jobs: list[Job] = []
         rows = []
         loop = asyncio.get_running_loop()
@@ -192,7 +228,8 @@ class Batcher:
                 own = Measured(
                     sizes.prompt_tokens, sizes.num_tokens[start:end], sizes.cut_tokens[start:end]
                 )
-                row.append(Job(part, own, deadline, next(self._numbers), loop.create_future()))
+                number = next(self._numbers)
+                row.append(Job(part, own, deadline, number, loop.create_future(), traced))
             rows.append(row)
             jobs += row
         self._admit(sum(job.measured.tree_tokens for job in jobs), deadline)
@@ -214,19 +251,7 @@ class Batcher:
                     job.future.cancel()
                 elif not job.future.cancelled():
                     job.future.exception()  # seen, so that asyncio does not complain of it
-        return tuple(
-            tuple(
-                Score(value, num_tokens, cut_tokens)
-                for job in row
-                for value, num_tokens, cut_tokens in zip(
-                    job.future.result(),
-                    job.measured.num_tokens,
-                    job.measured.cut_tokens,
-                    strict=True,
-                )
-            )
-            for row in rows
-        )
+        return tuple(tuple(each for job in row for each in job.future.result()) for row in rows)
 
     def check_room(self, deadline: float) -> None:
         """Refused (429) if nothing of this deadline could be taken now, whatever its size.
@@ -286,7 +311,8 @@ class Batcher:
             await self._gather()
             now = time.monotonic()
             ready = [job for job in self._waiting if job.waiting and job.deadline > now]
-            groups = take_batch(ready, self.settings.batch_tokens)
+            alike = [job for job in ready if job.traced == ready[0].traced]
+            groups = take_batch(alike, self.settings.batch_tokens)
             jobs = [job for group in groups for job in group]
             if not jobs:
                 await asyncio.sleep(0)  # those whose time is up leave by themselves

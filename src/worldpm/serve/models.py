@@ -1,4 +1,5 @@
-"""What the server needs of a model: a score function, and the sizes of what it is given.
+"""What the server needs of a model: a score function, the sizes of what it is given, and, where it
+has them, traces.
 
     model = plain_model(lambda comparisons: [[-float(len(r[-1].content)) for r in c.replies]
                                              for c in comparisons])
@@ -7,7 +8,7 @@
 A checkpoint's is made by the command line from its `Scorer`; a backend's from its client.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,12 +38,27 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyTrace:
+    """The score at every token of one reply, from its first one on; the last is the reply's score.
+
+    A character of several tokens stands at its last one, so that the pieces together are the text.
+    """
+
+    pieces: tuple[str, ...]  # the text of each token, the template's closing ones among them
+    values: tuple[float, ...]
+
+
+TraceFn = Callable[[Sequence[Comparison]], Iterable[Sequence[ReplyTrace]]]
+
+
+@dataclass(frozen=True, slots=True)
 class ServedModel:
     """A loaded model. `measure` raises DataError for what cannot be scored.
 
-    `score` is called in a thread of its own, one call at a time; `measure` in other threads.
-    `info` is shown by `/info`: revision, precision, contract. `aliases` are other names that a
-    request may use: what the model was loaded by, which a trainer knows it by.
+    `score` and `trace` are called in a thread of their own, one call at a time; `measure` in other
+    threads. `info` is shown by `/info`: revision, precision, contract. `aliases` are other names
+    that a request may use: what the model was loaded by, which a trainer knows it by. `trace` is
+    None for what knows the end's score alone, as a plain function or an engine behind the server.
     """
 
     name: str
@@ -50,6 +66,7 @@ class ServedModel:
     measure: Callable[[Comparison], Measured]
     info: Mapping[str, Any] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
+    trace: TraceFn | None = None
 
 
 def plain_model(score: ScoreFn, name: str = "model") -> ServedModel:

@@ -15,7 +15,8 @@ from worldpm.serve.errors import ERROR_SCHEMA
 from worldpm.serve.route import Route
 
 REFUSALS = {
-    "400": "malformed JSON or headers", "401": "no key or a wrong one",
+    "400": "malformed JSON or headers, or traces of a model without",
+    "401": "no key or a wrong one",
     "403": "host or origin not allowed", "404": "no such model or route",
     "408": "the body took too long", "413": "too large", "415": "not JSON",
     "422": "not what the route takes, or too long", "429": "too much waits; see Retry-After",

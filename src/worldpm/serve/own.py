@@ -4,7 +4,9 @@
     POST /v1/compare  {"prompt": text or messages, "responses": [text or messages, ...]}
 
 Scores are in log-odds units with all their digits: sigmoid(a - b) is the modelled probability that
-a beats b.
+a beats b. With `"trace": true` a comparison's answer has `traces` too: for each response, in their
+order, the `pieces` of text that are its tokens, and the `scores` at each, of which the last is the
+response's. A character of several tokens stands at the last of them; the others are empty.
 """
 
 from typing import Any, Literal
@@ -47,6 +49,7 @@ class CompareBody(StrictBody):
     prompt: str | list[Turn]
     responses: list[str | list[Turn]] = Field(min_length=1)
     truncate: bool = False
+    trace: bool = False
 
 
 class ScoreDatum(BaseModel):
@@ -85,8 +88,18 @@ class Ranked(BaseModel):
     p_best: float
 
 
+class Traced(BaseModel):
+    """The tokens of one reply, and the score of the text up to each of them."""
+
+    pieces: list[str]
+    scores: list[float]
+
+
 class CompareAnswer(BaseModel):
-    """What /v1/compare answers; `beats[i][j]` is the probability that reply i beats reply j."""
+    """What /v1/compare answers; `beats[i][j]` is the probability that reply i beats reply j.
+
+    `traces` are there where the request asked for them.
+    """
 
     id: str
     object: Literal["comparison"]
@@ -95,6 +108,7 @@ class CompareAnswer(BaseModel):
     ranking: list[Ranked]
     beats: list[list[float]]
     usage: Usage
+    traces: list[Traced] = Field(default_factory=list)
 
 
 def conversation(value: str | list[Turn], role: Role) -> Conversation:
@@ -159,11 +173,15 @@ def answer_compare(body: CompareBody, scored: Scored) -> dict[str, Any]:
          "truncated": scored.flat[i].cut_tokens > 0, "p_best": chances[i]}
         for i in ranked(values)
     ]  # fmt: skip
-    return {
+    answer = {
         "id": scored.id, "object": "comparison", "model": scored.model, "scores": values,
         "ranking": ranking, "beats": [[beats(a, b) for b in values] for a in values],
         "usage": usage(scored),
     }  # fmt: skip
+    if scored.traces is not None:
+        (traces,) = scored.traces
+        answer["traces"] = [{"pieces": each.pieces, "scores": each.values} for each in traces]
+    return answer
 
 
 def usage(scored: Scored) -> dict[str, int]:

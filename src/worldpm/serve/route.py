@@ -9,8 +9,9 @@
 `parse(request) -> tuple[Comparison, ...]` and `answer(request, scored) -> JSON-able` are pure.
 What `parse` finds wrong it raises as `Refused` (its own status) or DataError (422). A request's
 `model` names a loaded model (None or absent: the first), its `truncate`, if it has one, lets the
-oldest tokens of a long conversation be cut. Several routes may share a path: the first of whose
-`when` keys one stands in the body answers; `when=()` answers whatever is left.
+oldest tokens of a long conversation be cut, and its `trace` asks for traces. Several routes may
+share a path: the first of whose `when` keys one stands in the body answers; `when=()` answers
+whatever is left.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +21,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from worldpm.records import Comparison, Conversation, Message, Score
+from worldpm.serve.models import ReplyTrace
 
 
 class Body(BaseModel):
@@ -44,6 +46,7 @@ class Scored:
     model: str
     created: int  # seconds since 1970
     scores: tuple[tuple[Score, ...], ...]  # one row a comparison, one Score a reply
+    traces: tuple[tuple[ReplyTrace, ...], ...] | None = None  # None where nobody asked for them
 
     @property
     def flat(self) -> tuple[Score, ...]:

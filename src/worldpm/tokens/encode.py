@@ -12,6 +12,7 @@ control tokens get exactly the ids of transformers' `apply_chat_template`.
 
 import re
 import secrets
+from codecs import getincrementaldecoder
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,6 +133,25 @@ class Encoder:
         names = {i: text for text, i in self._control.items()}
         return [names.get(i, text) for i, text in zip(ids, texts, strict=True)]
 
+    def whole_pieces(self, ids: Sequence[int]) -> list[str]:
+        """The text that each token completes; together they are the text of the tokens.
+
+        Of a character whose bytes are parted among tokens, all but the last have nothing of it.
+        Tokens of a vocabulary that is not of bytes are each by itself, as by `pieces`.
+        """
+        texts = self.pieces(ids)
+        if type(self._plain.decoder).__name__ != "ByteLevel":
+            return texts
+        decoder = getincrementaldecoder("utf-8")("replace")
+        found = []
+        for i, text in zip(ids, texts, strict=True):
+            name = None if i in self.control_ids else self._plain.id_to_token(i)
+            held = text.encode() if name is None else bytes(map(_BYTES.__getitem__, name))
+            found.append(decoder.decode(held))
+        if found:
+            found[-1] += decoder.decode(b"", final=True)
+        return found
+
     def _cut(self, conversation: Conversation) -> list[str]:
         """The rendered string as [plain text, control token, plain text, ..., plain text]."""
         messages = self._checked(conversation)
@@ -203,6 +223,19 @@ class Encoder:
                     f"{where}: the template or tokenizer changes what it is given in a way that "
                     "is not supported (encoding its pieces differs from encoding the whole)"
                 )
+
+
+def _byte_letters() -> dict[str, int]:
+    """The letters by which a byte-level vocabulary writes bytes, as GPT-2's does.
+
+    Printable bytes of Latin-1 stand for themselves, the others for U+0100 and on, in their order.
+    """
+    plain = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    others = (i for i in range(256) if i not in plain)
+    return {chr(i): i for i in plain} | {chr(256 + n): i for n, i in enumerate(others)}
+
+
+_BYTES = _byte_letters()
 
 
 def _placeholder(content: str, stripped: str, nonce: str, i: int) -> str:

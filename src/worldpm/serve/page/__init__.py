@@ -1,6 +1,6 @@
 """Three files of this folder -> the page at `/` as one document, and the policy it is sent with.
 
-    HTML      the page, its style and script inside; no other request but to `/v1/compare`
+    HTML      the page, its style and script inside; it asks `/info` and `/v1/compare` alone
     HEADERS   among them a Content-Security-Policy that lets run what has these hashes, and no more
 
 The document is the same for everybody and holds no secret, so it needs no key; what it asks does.

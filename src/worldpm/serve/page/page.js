@@ -1,5 +1,6 @@
-// A prompt and two to eight replies -> POST v1/compare -> a ranking. Text reaches the page by
-// textContent alone. The key stays in this tab's memory; "#key=..." in the address fills it in.
+// A prompt and two to eight replies -> POST v1/compare -> a ranking, with the score at every token
+// where the server has it. Text reaches the page by textContent alone. The key stays in this tab's
+// memory; "#key=..." in the address fills it in.
 const WORDS = {
   en: {
     tagline: "Which reply would people prefer?", prompt: "Prompt", reply: "Reply",
@@ -19,6 +20,11 @@ const WORDS = {
     model: "Model", few: "Write a prompt and at least two replies.",
     needKey: "This server needs its key.", away: "The server does not answer.",
     wait: "The server is busy; try again in {n} s.", other: "中文",
+    trace: "Show the score at every token",
+    traceMeans: "The colour is what a token changed in the score of the text read so far. The model"
+      + " learnt to score whole replies only: take it as a hint of what moved it, not as a reason.",
+    low: "lowers it by {n} or more", high: "raises it by {n} or more", change: "change",
+    parts: "Parts from {other} at token {n}.", token: "token {n} of {all}", walk: "Tokens of {own}",
   },
   zh: {
     tagline: "人们会更喜欢哪个回答？", prompt: "提问", reply: "回答", compare: "比较",
@@ -32,7 +38,11 @@ const WORDS = {
     cut: "超出模型长度：最早的词元已被截去。", control: "含有手打的控制词元；模型只当作普通文本。",
     pairs: "行中的回答胜过列中的回答的概率", model: "模型", few: "请写下提问和至少两个回答。",
     needKey: "此服务器需要密钥。", away: "服务器没有回应。", wait: "服务器繁忙；请在 {n} 秒后重试。",
-    other: "English",
+    other: "English", trace: "显示每个词元处的分数",
+    traceMeans: "颜色表示一个词元使已读文本的分数改变了多少。模型只学过给整个回答打分："
+      + "这只提示什么影响了它，并不是理由。",
+    low: "降低 {n} 或更多", high: "提高 {n} 或更多", change: "变化",
+    parts: "从第 {n} 个词元起与 {other} 不同。", token: "第 {n} 个词元，共 {all} 个", walk: "{own} 的词元",
   },
 };
 const EXAMPLES = {
@@ -48,7 +58,9 @@ const $ = (id) => document.getElementById(id);
 let language = (navigator.languages || ["en"])[0].startsWith("zh") ? "zh" : "en";
 let last = null; // {texts, answer} of what is shown
 let status = [null, null]; // a word, or a text of the server's
-const t = (word) => WORDS[language][word];
+let hasTraces = null; // whether the server has them; null until it has said so
+const t = (word, values = {}) => Object.entries(values)
+  .reduce((text, [name, value]) => text.replaceAll(`{${name}}`, value), WORDS[language][word]);
 
 function make(kind, className, text) {
   const element = document.createElement(kind);
@@ -122,7 +134,16 @@ async function compare() {
   const headers = { "content-type": "application/json" };
   if ($("key").value) headers.authorization = `Bearer ${$("key").value}`;
   try {
-    const body = JSON.stringify({ prompt, responses: texts, truncate: true });
+    if (hasTraces === null) {
+      const info = await fetch("info", { headers });
+      if (info.ok) {
+        const { models, default_model: name } = await info.json();
+        hasTraces = models[name].traces;
+      }
+    }
+    const asked = { prompt, responses: texts, truncate: true };
+    if (hasTraces) asked.trace = true; // one pass gives both, whether it is shown or not
+    const body = JSON.stringify(asked);
     const response = await fetch("v1/compare", { method: "POST", headers, body });
     const answer = await response.json();
     if (response.status === 401) {
@@ -130,7 +151,7 @@ async function compare() {
       $("key").focus();
       say("needKey");
     } else if (response.status === 429) {
-      say("wait", t("wait").replace("{n}", response.headers.get("retry-after") || "1"));
+      say("wait", t("wait", { n: response.headers.get("retry-after") || "1" }));
     } else if (!response.ok) {
       const { message, where } = answer.error;
       say(null, where ? `${where}: ${message}` : message);
@@ -157,9 +178,93 @@ function parting(text, best) {
   return [a.slice(0, i).join(""), a.slice(i).join("")];
 }
 
+const signed = (x) => `${x < 0 ? "" : "+"}${x.toFixed(4)}`;
+
+// Tokens as they can be shown: those that hold parts of one character are one cell.
+function cellsOf({ pieces, scores }) {
+  const cells = [];
+  pieces.forEach((text, last) => {
+    if (text === "") return; // its character stands at a later token
+    const before = cells.at(-1);
+    const change = before ? scores[last] - before.score : null;
+    cells.push({ text, last, score: scores[last], change });
+  });
+  return cells;
+}
+
+// The change that has the strongest colour: nine in ten are smaller, so that a jump at the end
+// does not leave all others pale.
+function scaleOf(maps) {
+  const changes = maps.flat().filter((cell) => cell.change !== null && !CONTROL.test(cell.text))
+    .map((cell) => Math.abs(cell.change)).sort((a, b) => a - b);
+  return changes[Math.floor(0.9 * changes.length)] || 1;
+}
+
+const heat = (change, scale) => Math.max(-4, Math.min(4, Math.round((4 * (change ?? 0)) / scale)));
+
+// The first token at which two replies differ; undefined where they are the same.
+function partingToken(own, other) {
+  const at = own.pieces.findIndex((piece, i) => piece !== other.pieces[i]);
+  return at < 0 ? undefined : at;
+}
+
+// A reply's tokens with their colours into `shown`; the elements that tell of one of them.
+function heatMap(shown, cells, scale, parting, own) {
+  const spans = cells.map((cell) => {
+    const span = make("span", CONTROL.test(cell.text) ? "closing" : "", cell.text);
+    span.dataset.heat = heat(cell.change, scale);
+    const change = cell.change === null ? "" : ` (${signed(cell.change)})`;
+    span.title = `${signed(cell.score)}${change}`;
+    return span;
+  });
+  const start = cells.findIndex((cell) => cell.last >= parting);
+  if (start >= 0) spans[start].classList.add("parts");
+  shown.replaceChildren(...spans);
+  const slider = make("input");
+  slider.type = "range";
+  slider.max = cells.length - 1;
+  slider.setAttribute("aria-label", t("walk", { own }));
+  const told = make("p", "numbers");
+  const pick = (i) => {
+    const cell = cells[i];
+    spans.forEach((span, j) => span.classList.toggle("now", i === j));
+    slider.value = i;
+    const change = cell.change === null ? "" : ` · ${t("change")} ${signed(cell.change)}`;
+    const place = t("token", { n: cell.last + 1, all: cells.at(-1).last + 1 });
+    told.textContent = `“${cell.text}” · ${place} · ${t("score")} ${cell.score.toFixed(4)}${change}`;
+    slider.setAttribute("aria-valuetext", told.textContent);
+  };
+  slider.addEventListener("input", () => pick(Number(slider.value)));
+  for (const kind of ["pointerover", "click"]) {
+    shown.addEventListener(kind, (event) => {
+      const i = spans.indexOf(event.target);
+      if (i >= 0) pick(i);
+    });
+  }
+  pick(cells.length - 1);
+  return [slider, told];
+}
+
+function showLegend(scale) {
+  $("low").textContent = t("low", { n: scale.toFixed(3) });
+  $("high").textContent = t("high", { n: scale.toFixed(3) });
+  $("swatches").replaceChildren(...[-4, -3, -2, -1, 0, 1, 2, 3, 4].map((step) => {
+    const swatch = make("span");
+    swatch.dataset.heat = step;
+    return swatch;
+  }));
+}
+
 function show() {
   const { texts, answer } = last;
   const best = texts[answer.ranking[0].index];
+  const { traces } = answer;
+  const traced = Boolean(traces) && $("trace").checked;
+  const maps = traced ? traces.map(cellsOf) : [];
+  const scale = scaleOf(maps);
+  $("trace-row").hidden = !traces;
+  $("legend").hidden = !traced;
+  showLegend(scale);
   const bars = [];
   const rows = answer.ranking.map((each, place) => {
     const row = make("li", place ? "" : "best");
@@ -179,9 +284,20 @@ function show() {
     const shown = make("p", "text");
     shown.dir = "auto";
     shown.tabIndex = 0; // a long one scrolls, by keyboard too
-    const [same, rest] = place ? parting(text, best) : ["", text];
-    shown.append(same, same ? make("span", "differs", rest) : rest);
     row.append(shown);
+    if (traced) {
+      // The best one is held against the second, all others against the best.
+      const other = answer.ranking[place ? 0 : 1].index;
+      const at = partingToken(traces[each.index], traces[other]);
+      const name = (i) => `${t("reply")} ${i + 1}`;
+      if (at !== undefined) {
+        shown.before(make("p", "numbers", t("parts", { n: at + 1, other: name(other) })));
+      }
+      row.append(...heatMap(shown, maps[each.index], scale, at, name(each.index)));
+    } else {
+      const [same, rest] = place ? parting(text, best) : ["", text];
+      shown.append(same, same ? make("span", "differs", rest) : rest);
+    }
     return row;
   });
   $("ranking").replaceChildren(...rows);
@@ -216,6 +332,7 @@ $("form").addEventListener("submit", (event) => { event.preventDefault(); compar
 document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !$("go").disabled) compare();
 });
+$("trace").addEventListener("change", show);
 $("add").addEventListener("click", () => addReply().focus());
 $("language").addEventListener("click", () => {
   language = language === "en" ? "zh" : "en";
