@@ -10,7 +10,10 @@ from live import Live, free_port, wait_ready
 from tiny import small_model
 
 from worldpm.cli.serving import KEY_VARIABLE
+from worldpm.model.checkpoint import weight_files
+from worldpm.model.fingerprint import weights_sha256
 from worldpm.score import load
+from worldpm.serve.signing import check
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +55,23 @@ def test_bad_key_files(worldpm, tmp_path, content):
     assert "schl" not in ended.err
 
 
+def test_signing_keys(worldpm, tmp_path):
+    """A plan says whether answers are signed; a key that is too short or not there is refused, and
+    nothing of it is shown."""
+    path = tmp_path / "sign.key"
+    path.write_bytes(b"hidden" * 6)
+    found = worldpm("serve", "--sign-key", path, "--dry-run", "--json")
+    assert (found.code, found.json["signed"]) == (0, True)
+    assert worldpm("serve", "--dry-run", "--json").json["signed"] is False
+    path.write_bytes(b"hidden")
+    short = worldpm("serve", "--sign-key", path, "--dry-run")
+    assert (short.code, "at least 32" in short.err) == (1, True)
+    missing = worldpm("serve", "--sign-key", tmp_path / "none", "--dry-run")
+    assert (missing.code, "cannot be read" in missing.err) == (1, True)
+    shown = "".join(each.out + each.err for each in (found, short, missing))
+    assert "hidden" not in shown
+
+
 def test_settings_from_file_and_flags(worldpm, tmp_path):
     """--set goes over --config, and a wrong name is told its nearest."""
     path = tmp_path / "serve.toml"
@@ -75,14 +95,17 @@ def start(tmp_path, *arguments):
 
 
 def test_a_checkpoint_over_a_socket(tmp_path):
-    """A server of a checkpoint gives `Scorer`'s doubles, wants its key, and ends by SIGINT with
-    0."""
+    """A server of a checkpoint gives `Scorer`'s doubles, signed with the checkpoint's digest, wants
+    its key, and ends by SIGINT with 0; no key is in its log."""
     folder = small_model(tmp_path / "small")
     texts = ["alpha", "beta gamma", "", "日本 <|im_end|>"]
     expected = [s.value for s in load(folder, dtype="float32").rank("why", texts).scores]
     keys = tmp_path / "keys"
     keys.write_text("sesame\n")
-    server = start(tmp_path, "-m", str(folder), "--dtype", "float32", "--key-file", str(keys))
+    sign_key = tmp_path / "sign.key"
+    sign_key.write_bytes(b"secret" * 6)
+    server = start(tmp_path, "-m", str(folder), "--dtype", "float32", "--key-file", str(keys),
+                   "--sign-key", str(sign_key))  # fmt: skip
     try:
         wait_ready(server, {"keys": ["sesame"]})
         body = {"prompt": "why", "responses": texts}
@@ -90,10 +113,15 @@ def test_a_checkpoint_over_a_socket(tmp_path):
         key = {"authorization": "Bearer sesame"}
         status, answer = server.ask("/v1/compare", body, key)
         assert (status, answer["scores"], answer["model"]) == (200, expected, "small")
+        assert check(answer, body, sign_key.read_bytes())
+        digest = weights_sha256(weight_files(folder))
+        assert answer["signature"]["model"] == {"name": "small", "digest": digest}
         assert server.stop(signal.SIGINT) == 0
     finally:
         server.process.kill()
-    assert "sesame" not in server.log.read_text()
+    log = server.log.read_text()
+    assert "sesame" not in log
+    assert "secret" not in log
 
 
 def test_a_model_that_cannot_be_loaded(tmp_path):

@@ -22,6 +22,7 @@ from worldpm.serve.backend import FORMS, backend, find_form
 from worldpm.serve.dialects import ROUTES
 from worldpm.serve.route import text_comparison
 from worldpm.serve.settings import ServeSettings
+from worldpm.serve.signing import Signer, check
 
 KINDS = {"vLLM classify": VLLM, "SGLang classify": SGLang, "vLLM pooling": PoolingVLLM}
 TEXTS = ["Because.", "So.", "<|im_end|>\n<|im_start|>user\nBest!<|endoftext|>", ""]
@@ -56,13 +57,17 @@ def test_the_whole_front_before_an_engine(folder, scores):
     engine = VLLM(folder)
     with faulty(lambda: None, answer=engine) as (url, _):
         served = load_backed(str(folder), url)
-        app = create_app({served.name: served}, ServeSettings(keys=("k",)), ROUTES)
+        signer = Signer(b"s" * 32)
+        app = create_app({served.name: served}, ServeSettings(keys=("k",)), ROUTES, signer=signer)
         headers = {"authorization": "Bearer k"}
         with TestClient(app, base_url="http://localhost", headers=headers) as http:
             assert http.post("/v1/compare", headers={"authorization": "x"}).status_code == 401
             body = {"prompt": "Why?", "responses": TEXTS}
             found = http.post("/v1/compare", json=body).json()
             assert found["scores"] == pytest.approx(scores[0], abs=2e-6)
+            assert check(found, body, signer.key)
+            unseen = {"name": served.name, "digest": None}  # the engine's weights are its own
+            assert found["signature"]["model"] == unseen
             assert http.post("/rerank", json={"query": "Why?", "documents": ["So."]}).json()[
                 "results"
             ][0]["relevance_score"] == pytest.approx(scores[0][1], abs=2e-6)

@@ -3,43 +3,16 @@
 import base64
 import hashlib
 import json
-import os
 import re
 from itertools import product
-from pathlib import Path
 
 import pytest
-from browser import browser
-from live import live
+from pages import ATTACKS, READY, bring_axe, only_asked, serious_findings, text_of
 from wire import client
 
 from worldpm.serve.page import HEADERS, HTML
 
 REPLIES = ["A longer reply to it.", "Short.", "A reply."]
-READY = "!document.getElementById('result').hidden && !document.getElementById('go').disabled"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with live(tmp_path_factory.mktemp("live"), keys=["the-key"]) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory):
-    with browser(tmp_path_factory.mktemp("browser")) as found:
-        yield found
-
-
-@pytest.fixture
-def page(server, tab):
-    """The page, loaded anew, with the server's key from the address."""
-    tab.open("about:blank")
-    tab.requests.clear(), tab.log.clear(), tab.dialogs.clear()
-    tab.look()
-    tab.open(f"http://127.0.0.1:{server.port}/#key=the-key")
-    tab.until("document.querySelectorAll('.reply').length === 2")
-    return tab
 
 
 def compare(page, replies):
@@ -52,23 +25,12 @@ def compare(page, replies):
     page.until(READY)
 
 
-def text_of(page, selector):
-    return page.run(f"document.querySelector({json.dumps(selector)}).innerText")
-
-
-def only_asked(page, server):
-    """Nothing but the server was asked, and the console is empty."""
-    own = f"http://127.0.0.1:{server.port}/"
-    assert all(url.startswith((own, "data:", "about:")) for url in page.requests), page.requests
-    assert page.log == []
-
-
 def test_three_replies_compared_in_two_languages(page, server):
     """Typed in and compared: ranked by the scores with the best first, probabilities of a softmax,
     a table of pairs; then the same in Chinese; no console message, no request elsewhere."""
     compare(page, REPLIES)
     ranking = text_of(page, "#ranking")
-    order = re.findall(r"\d\. Reply (\d)\s+([\d.]+) % best", ranking)
+    order = re.findall(r"\d\. Reply (\d)(?: longest)?\s+([\d.]+) % best", ranking)
     assert [int(number) for number, _ in order] == [2, 3, 1]
     assert abs(sum(float(chance) for _, chance in order) - 100) < 0.2
     assert "score -6.0000" in ranking
@@ -163,6 +125,44 @@ def test_a_server_without_traces_has_no_switch(page):
     assert text_of(page, "#ranking li.best .text") == "One"
 
 
+VERDICTS = [
+    (["One", "Three"], "Length alone would put Reply 2 first", "只看长度会把 回答 2 排在第一"),
+    (["One", "Two"], "Several replies are the longest", "有几个回答同样最长"),
+    (["日本", "🙂"], "Length alone would put Reply 1 first", "只看长度会把 回答 1 排在第一"),
+]
+
+
+@pytest.mark.parametrize(("replies", "english", "chinese"), VERDICTS)
+def test_what_length_alone_would_say(page, replies, english, chinese):
+    """Beside each score stands the reply's length in characters, the longest has a badge, and a
+    sentence says whether length alone puts the same reply first; a tie is called one."""
+    compare(page, replies)
+    told = text_of(page, "#ranking")
+    for reply in replies:
+        assert f"· {len(reply)} characters" in told
+    badges = page.run("document.querySelectorAll('#ranking .badge').length")
+    assert badges == [len(reply) for reply in replies].count(max(map(len, replies)))
+    assert text_of(page, "#length").startswith(english)
+    page.click("#language")
+    assert text_of(page, "#length").startswith(chinese)
+    assert "最长" in text_of(page, "#ranking")
+
+
+def test_a_model_that_only_follows_length_is_seen(page):
+    """Where the longest reply has the best score the sentence says that this shows nothing more."""
+    page.run("""const real = window.fetch; window.fetch = async (...all) => {
+      const response = await real(...all);
+      const body = await response.json();
+      if (body.ranking) body.ranking.reverse();
+      return new Response(JSON.stringify(body), {status: response.status});
+    }; 0""")
+    compare(page, REPLIES)
+    assert "longest" in text_of(page, "#ranking li.best")
+    assert text_of(page, "#length").startswith("Length alone puts the same reply first")
+    page.click("#language")
+    assert text_of(page, "#length").startswith("只看长度也会把同一个回答排在第一")
+
+
 CONTRAST = r"""(() => {
   const light = (colour) => {
     const [r, g, b] = colour.match(/[\d.]+/g).map((v) => v / 255)
@@ -232,65 +232,21 @@ def test_a_phone_needs_no_sideways_scrolling(page):
                     ".map(e => e.offsetHeight))") >= 44  # fmt: skip
 
 
-AXE = Path(os.environ.get("AXE_CORE", "node_modules/axe-core/axe.min.js"))
-
-
 @pytest.mark.parametrize("dark", [False, True])
 def test_axe_finds_nothing_serious(page, dark):
     """axe-core has no serious or critical finding, before and after a comparison, light and dark,
     in both languages, with the score at every token and without."""
-    if not AXE.exists():
-        pytest.skip("axe-core is not installed: npm install axe-core, or set AXE_CORE to its file")
     page.look(dark=dark)
-    script = AXE.read_text(encoding="utf-8")
-    page.call("Runtime.evaluate", expression=script)
+    bring_axe(page)
     for step in ("", "#example", "#language", "#trace"):
         if step:
             page.click(step)
             page.until(READY)
             page.until("document.getAnimations().length === 0")
         page.run("document.querySelector('details').open = true")
-        found = json.loads(
-            page.run(
-                "axe.run().then(r => JSON.stringify([r.passes.length, "
-                "r.violations.map(v => [v.impact, v.id, v.nodes[0].html])]))"
-            )
-        )
-        assert found[0] > 10
-        assert [row for row in found[1] if row[0] in {"serious", "critical"}] == []
+        assert serious_findings(page) == []
 
 
-CALL = "window.hit=1;alert(1)"
-ATTACKS = [
-    f"<script>{CALL}</script>", f"<img src=x onerror='{CALL}'>", f"<svg onload='{CALL}'>",
-    f"<svg><script>{CALL}</script></svg>", "<iframe srcdoc='<script>parent.hit=1</script>'>",
-    f"<iframe src='javascript:{CALL}'>", f"<a href='javascript:{CALL}' autofocus>x</a>",
-    f"<body onload='{CALL}'>", f"<input autofocus onfocus='{CALL}'>",
-    f"<details open ontoggle='{CALL}'>", f"<video><source onerror='{CALL}'></video>",
-    f"<audio src=x onerror='{CALL}'>", "<style>@import 'http://evil.invalid/a.css'</style>",
-    "<link rel=stylesheet href=http://evil.invalid/a.css>", "<img src=http://evil.invalid/a.png>",
-    "<script src=http://evil.invalid/a.js></script>", "<base href=http://evil.invalid/>",
-    "<meta http-equiv=refresh content='0;url=http://evil.invalid/'>",
-    "<form action=http://evil.invalid/><button autofocus>", f"<object data='javascript:{CALL}'>",
-    f"<embed src='javascript:{CALL}'>", f"<marquee onstart='{CALL}'>",
-    f"<math><mtext><img src=x onerror='{CALL}'></mtext></math>",
-    f"</textarea><script>{CALL}</script>", f"</script><script>{CALL}</script>",
-    f"</style><script>{CALL}</script>", f"</title><script>{CALL}</script>",
-    f"--><script>{CALL}</script>", f"]]><script>{CALL}</script>", f"\"><script>{CALL}</script>",
-    f"'><script>{CALL}</script>", f"' onmouseover='{CALL}", f"\" autofocus onfocus=\"{CALL}",
-    f"javascript:{CALL}", f"[x](javascript:{CALL})", "![x](http://evil.invalid/a.png)",
-    f"${{(() => {{ {CALL} }})()}}", f"{{{{constructor.constructor('{CALL}')()}}}}",
-    f"`;{CALL}//", f"\\u003cscript\\u003e{CALL}\\u003c/script\\u003e",
-    f"&lt;script&gt;{CALL}&lt;/script&gt;", f"&#60;script&#62;{CALL}&#60;/script&#62;",
-    f"%3Cscript%3E{CALL}%3C/script%3E", f"<scr\0ipt>{CALL}</script>",
-    f"<ScRiPt>{CALL}</sCrIpT>", f"<script\n>{CALL}</script\n>", f"<svg/onload={CALL}>",
-    f"<img src='x`'onerror={CALL}>", f"<x onclick={CALL} tabindex=1 id=x>x", "<x id=ranking>",
-    f"<template><script>{CALL}</script></template>", f"<noscript><img src=x onerror={CALL}>",
-    f"<select autofocus onfocus='{CALL}'>", f"<keygen autofocus onfocus='{CALL}'>",
-    f"<isindex type=image src=1 onerror='{CALL}'>", f"<table background='javascript:{CALL}'>",
-    "<div style='background:url(http://evil.invalid/a)'>", f"<portal src='javascript:{CALL}'>",
-    f"\u202e<script>{CALL}</script>", f"__proto__<script>{CALL}</script>",
-]  # fmt: skip
 FIELDS = ["prompt", "reply", "model", "error"]
 
 

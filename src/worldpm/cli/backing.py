@@ -91,6 +91,7 @@ def load_backed(model: str | None, urls: str) -> "ServedModel":
     }
     score = backend(service, form, partial(encode, encoder, max_tokens))
     sizes = partial(measure, encoder, max_tokens)
+    # No digest: what weights an engine has is not seen from here, whatever the contract says.
     return ServedModel(found.name, score, sizes, info, () if model is None else (model,))
 
 

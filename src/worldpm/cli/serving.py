@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from worldpm.score import Scorer
     from worldpm.serve.models import Measured, ReplyTrace, ServedModel
     from worldpm.serve.settings import ServeSettings
+    from worldpm.serve.signing import Signer
     from worldpm.tokens.encode import Encoder
 
 KEY_VARIABLE = "WORLDPM_API_KEY"
@@ -62,6 +63,13 @@ def serve(
             help=f"A file of keys, one a line, any of which opens the server; or {KEY_VARIABLE}."
         ),
     ] = None,
+    sign_key: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file of at least 32 bytes: sign the answers of /v1/score and /v1/compare, so"
+            " that they can be audited later."
+        ),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="A TOML file of settings; docs/guides/serving.md has them.")
     ] = None,
@@ -79,6 +87,7 @@ def serve(
     from worldpm.config import load_settings
     from worldpm.serve.run import is_loopback, run
     from worldpm.serve.settings import ServeSettings
+    from worldpm.serve.signing import Signer, read_key
 
     settings = load_settings(ServeSettings, config, overrides or [])
     settings = settings.model_copy(update={"keys": (*settings.keys, *_keys(key_file))})
@@ -90,8 +99,10 @@ def serve(
             "--key-file), or listen at 127.0.0.1",
             param_hint="--host",
         )
+    signer = None if sign_key is None else Signer(read_key(sign_key))
     if dry_run:
-        plan = {"host": host, "port": port, "workers": workers, "key": bool(settings.keys)}
+        plan = {"host": host, "port": port, "workers": workers, "key": bool(settings.keys),
+                "signed": signer is not None}  # fmt: skip
         plan |= {} if backend is None else {"backend": backend}
         limits = settings.limits()
         if as_json:
@@ -102,7 +113,7 @@ def serve(
     share = threads or max(1, len(os.sched_getaffinity(0)) // workers)
     make = partial(
         make_app, tuple(models or [None]), settings, dtype=dtype, engine=engine, threads=share,
-        backend=backend,
+        backend=backend, signer=signer,
     )  # fmt: skip
     say(f"http://{host}:{port} answers once its model is loaded", quiet=quiet)
     run(make, settings, host, port, workers=workers, quiet=quiet)
@@ -110,27 +121,35 @@ def serve(
 
 def make_app(
     models: Sequence[str | None], settings: "ServeSettings", *, dtype: str, engine: str,
-    threads: int | None, backend: str | None = None,
+    threads: int | None, backend: str | None = None, signer: "Signer | None" = None,
 ) -> Any:  # fmt: skip
     """The app of these checkpoints; called in every worker."""
     from worldpm.serve.app import create_app
     from worldpm.serve.dialects import ROUTES
 
     if backend is None:
-        loaded = [load_served(each, dtype=dtype, engine=engine, threads=threads) for each in models]
+        load = partial(load_served, dtype=dtype, engine=engine, threads=threads)
+        loaded = [load(each, with_digest=signer is not None) for each in models]
     else:
         loaded = [load_backed(models[0], backend)]
     names = [each.name for each in loaded]
     if len(set(names)) < len(names):
         raise ConfigError(f"two models are called the same: {', '.join(names)}; rename a folder")
-    return create_app({each.name: each for each in loaded}, settings, ROUTES)
+    return create_app({each.name: each for each in loaded}, settings, ROUTES, signer=signer)
 
 
 def load_served(
-    model: str | None, *, dtype: str = "auto", engine: str = "auto", threads: int | None = None
-) -> "ServedModel":
-    """A checkpoint as the server takes it; errors as of `worldpm.load`."""
+    model: str | None, *, dtype: str = "auto", engine: str = "auto", threads: int | None = None,
+    with_digest: bool = False,
+) -> "ServedModel":  # fmt: skip
+    """A checkpoint as the server takes it; errors as of `worldpm.load`.
+
+    `with_digest` reads every byte of the weights once more, rather than trust what the contract
+    says of them.
+    """
+    from worldpm.model.checkpoint import weight_files
     from worldpm.model.contract import facts_of, read_contract
+    from worldpm.model.fingerprint import weights_sha256
     from worldpm.model.hub import locate
     from worldpm.score import load
 
@@ -149,7 +168,9 @@ def load_served(
         "engine": scorer.describe(),
         "contract": None if contract is None else contract.format,
     }
-    return replace(served(scorer, info), aliases=() if model is None else (model,))
+    digest = weights_sha256(weight_files(found.folder)) if with_digest else None
+    aliases = () if model is None else (model,)
+    return replace(served(scorer, info), aliases=aliases, digest=digest)
 
 
 def served(scorer: "Scorer", info: dict[str, Any] | None = None) -> "ServedModel":

@@ -32,6 +32,7 @@ from worldpm.serve.page import HEADERS, HTML
 from worldpm.serve.reading import keys_of, read
 from worldpm.serve.route import Route, Scored, choose, text_comparison
 from worldpm.serve.settings import ServeSettings
+from worldpm.serve.signing import Signer
 
 SIDE_THREADS = 2  # that read bodies and count tokens while the one thread scores
 HTTP_KINDS = {404: "not_found", 405: "method_not_allowed"}
@@ -41,9 +42,15 @@ Prepared = tuple[Route, Any, Batcher, tuple[Comparison, ...], tuple[Measured, ..
 class Server:
     """The state behind the routes: a batcher a model, one thread that scores, and what is asked."""
 
-    def __init__(self, models: Mapping[str, ServedModel], settings: ServeSettings) -> None:
+    def __init__(
+        self,
+        models: Mapping[str, ServedModel],
+        settings: ServeSettings,
+        signer: Signer | None = None,
+    ) -> None:
         self.models = dict(models)
         self.settings = settings
+        self.signer = signer
         self.metrics = Metrics()
         self.scorer = ThreadPoolExecutor(1, "score")
         self.side = ThreadPoolExecutor(SIDE_THREADS, "prepare")
@@ -205,8 +212,15 @@ class Server:
             rows = as_scores([[each.values[-1] for each in row] for row in traces], measured)
         else:
             rows = await batcher.score(comparisons, measured, deadline)
-        name, now = batcher.model.name, int(time.time())
-        return Json(route.answer(asked, Scored(request.state.request_id, name, now, rows, traces)))
+        model, now = batcher.model, int(time.time())
+        scored = Scored(request.state.request_id, model.name, now, rows, traces)
+        answer = route.answer(asked, scored)
+        if self.signer is not None and route.signed:
+            answer["signature"] = self.signer.sign(
+                comparisons, [each.value for each in scored.flat], truncate=asked.truncate,
+                model=model.name, digest=model.digest, created=now,
+            )  # fmt: skip
+        return Json(answer)
 
 
 def wants_traces(request: Any) -> bool:
@@ -233,15 +247,18 @@ def create_app(
     models: ScoreFn | Mapping[str, ServedModel],
     settings: ServeSettings | None = None,
     routes: Sequence[Route] = OWN,
+    *,
+    signer: Signer | None = None,
 ) -> FastAPI:
     """The server of `models` (a score function alone is called "model") as an ASGI app.
 
-    `app.state.server` is its `Server`. The lifespan warms up and drains.
+    `app.state.server` is its `Server`. The lifespan warms up and drains. Our own routes' answers
+    are signed where a `signer` is given.
     """
     settings = settings or ServeSettings()
     if callable(models):
         models = {"model": plain_model(models)}
-    server = Server(models, settings)
+    server = Server(models, settings, signer)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -305,6 +322,7 @@ def _add_state_routes(app: FastAPI, server: Server, routes: Sequence[Route]) -> 
             "default_model": server.default,
             "limits": server.settings.limits(),
             "key_required": bool(server.settings.keys),
+            "answers_signed": server.signer is not None,
             "routes": sorted({route.path for route in routes}),
         })  # fmt: skip
 

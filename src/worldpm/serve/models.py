@@ -59,6 +59,7 @@ class ServedModel:
     threads. `info` is shown by `/info`: revision, precision, contract. `aliases` are other names
     that a request may use: what the model was loaded by, which a trainer knows it by. `trace` is
     None for what knows the end's score alone, as a plain function or an engine behind the server.
+    `digest` is SHA-256 of the weights, None where they were not read.
     """
 
     name: str
@@ -67,6 +68,7 @@ class ServedModel:
     info: Mapping[str, Any] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     trace: TraceFn | None = None
+    digest: str | None = None
 
 
 def plain_model(score: ScoreFn, name: str = "model") -> ServedModel:

@@ -7,6 +7,7 @@ Scores are in log-odds units with all their digits: sigmoid(a - b) is the modell
 a beats b. With `"trace": true` a comparison's answer has `traces` too: for each response, in their
 order, the `pieces` of text that are its tokens, and the `scores` at each, of which the last is the
 response's. A character of several tokens stands at the last of them; the others are empty.
+A server with a signing key adds `signature` to both answers (`worldpm.serve.signing`).
 """
 
 from typing import Any, Literal
@@ -68,14 +69,34 @@ class Usage(BaseModel):
     total_tokens: int
 
 
+class SignedModel(BaseModel):
+    """Who scored; `digest` is SHA-256 of the weights, null where the server has not read them."""
+
+    name: str
+    digest: str | None
+
+
+class Signature(BaseModel):
+    """What was scored by whom with what result; `mac` is made of all else with the server's key."""
+
+    version: Literal[1]
+    algorithm: Literal["HMAC-SHA256"]
+    model: SignedModel
+    input_sha256: str
+    scores: list[float]
+    created: int
+    mac: str
+
+
 class ScoreAnswer(BaseModel):
-    """What /v1/score answers."""
+    """What /v1/score answers; `signature` is there where the server has a key to sign with."""
 
     id: str
     object: Literal["list"]
     model: str
     data: list[ScoreDatum]
     usage: Usage
+    signature: Signature | None = None
 
 
 class Ranked(BaseModel):
@@ -98,7 +119,8 @@ class Traced(BaseModel):
 class CompareAnswer(BaseModel):
     """What /v1/compare answers; `beats[i][j]` is the probability that reply i beats reply j.
 
-    `traces` are there where the request asked for them.
+    `traces` are there where the request asked for them, `signature` where the server has a key to
+    sign with.
     """
 
     id: str
@@ -109,6 +131,7 @@ class CompareAnswer(BaseModel):
     beats: list[list[float]]
     usage: Usage
     traces: list[Traced] = Field(default_factory=list)
+    signature: Signature | None = None
 
 
 def conversation(value: str | list[Turn], role: Role) -> Conversation:
@@ -195,7 +218,7 @@ def _invalid(message: str, where: str) -> Refused:
 
 OWN: tuple[Route, ...] = (
     Route("/v1/score", ScoreBody, parse_score, answer_score,
-          "Score conversations.", when=("items",), response=ScoreAnswer),
+          "Score conversations.", when=("items",), response=ScoreAnswer, signed=True),
     Route("/v1/compare", CompareBody, parse_compare, answer_compare,
-          "Rank replies to one prompt.", response=CompareAnswer),
+          "Rank replies to one prompt.", response=CompareAnswer, signed=True),
 )  # fmt: skip

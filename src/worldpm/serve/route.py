@@ -63,7 +63,8 @@ class Scored:
 class Route:
     """One wire form; `about` is its line in the OpenAPI document, `response` its answer's schema.
 
-    `response` is a pydantic model or annotation that the answer fits, for the document only.
+    `response` is a pydantic model or annotation that the answer fits, for the document only. The
+    answer of a `signed` one is an object, to which a server with a signing key adds `signature`.
     """
 
     path: str
@@ -74,6 +75,7 @@ class Route:
     when: tuple[str, ...] = ()
     response: Any = Any
     method: str = "POST"
+    signed: bool = False
 
 
 def text_comparison(

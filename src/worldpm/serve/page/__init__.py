@@ -1,4 +1,4 @@
-"""Three files of this folder -> the page at `/` as one document, and the policy it is sent with.
+"""The files of this folder -> the page at `/` as one document, and the policy it is sent with.
 
     HTML      the page, its style and script inside; it asks `/info` and `/v1/compare` alone
     HEADERS   among them a Content-Security-Policy that lets run what has these hashes, and no more
@@ -21,7 +21,8 @@ def _source(text: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-_STYLE, _SCRIPT = _read("page.css"), _read("page.js")
+_SCRIPTS = ("words.js", "page.js", "files.js", "start.js")  # one module, in this order
+_STYLE, _SCRIPT = _read("page.css"), "".join(map(_read, _SCRIPTS))
 HTML = _read("index.html").replace("/*css*/", _STYLE).replace("/*js*/", _SCRIPT)
 HEADERS = {
     "content-type": "text/html; charset=utf-8",

@@ -1,58 +1,8 @@
 // A prompt and two to eight replies -> POST v1/compare -> a ranking, with the score at every token
 // where the server has it. Text reaches the page by textContent alone. The key stays in this tab's
 // memory; "#key=..." in the address fills it in.
-const WORDS = {
-  en: {
-    tagline: "Which reply would people prefer?", prompt: "Prompt", reply: "Reply",
-    compare: "Compare", add: "Add a reply", example: "Show me an example", remove: "Remove",
-    keys: "Ctrl + Enter compares.", key: "Server key", ranking: "Ranking",
-    what: "What does a score mean?",
-    means: "A score is in log-odds: a reply that scores 1 higher than another is preferred with"
-      + " probability 73 %, 2 higher with 88 %. “Best” is the probability that a reply is chosen"
-      + " among all shown.",
-    not: "Only differences between replies to one prompt mean something. A score is not a grade:"
-      + " it does not say that a reply is true, safe or good, and models like this one have tastes"
-      + " of style and length.",
-    busy: "Scoring…", done: "Ranked.", best: "best", score: "score", tokens: "tokens",
-    cut: "Too long for the model: its oldest tokens were cut.",
-    control: "Holds typed control tokens; the model reads them as plain text.",
-    pairs: "Probability that the reply in the row beats the one in the column",
-    model: "Model", few: "Write a prompt and at least two replies.",
-    needKey: "This server needs its key.", away: "The server does not answer.",
-    wait: "The server is busy; try again in {n} s.", other: "中文",
-    trace: "Show the score at every token",
-    traceMeans: "The colour is what a token changed in the score of the text read so far. The model"
-      + " learnt to score whole replies only: take it as a hint of what moved it, not as a reason.",
-    low: "lowers it by {n} or more", high: "raises it by {n} or more", change: "change",
-    parts: "Parts from {other} at token {n}.", token: "token {n} of {all}", walk: "Tokens of {own}",
-  },
-  zh: {
-    tagline: "人们会更喜欢哪个回答？", prompt: "提问", reply: "回答", compare: "比较",
-    add: "再加一个回答", example: "看一个例子", remove: "移除", keys: "按 Ctrl + Enter 比较。",
-    key: "服务器密钥", ranking: "排名", what: "分数是什么意思？",
-    means: "分数的单位是对数几率：比另一个回答高 1 分，被偏好的概率是 73 %；高 2 分是 88 %。"
-      + "“最佳”是它在所列回答中被选中的概率。",
-    not: "只有同一提问下各回答的分差才有意义。分数不是评语：它不表示回答真实、安全或优秀，"
-      + "这类模型对文风和长度也有偏好。",
-    busy: "正在打分…", done: "已排名。", best: "最佳", score: "分数", tokens: "词元",
-    cut: "超出模型长度：最早的词元已被截去。", control: "含有手打的控制词元；模型只当作普通文本。",
-    pairs: "行中的回答胜过列中的回答的概率", model: "模型", few: "请写下提问和至少两个回答。",
-    needKey: "此服务器需要密钥。", away: "服务器没有回应。", wait: "服务器繁忙；请在 {n} 秒后重试。",
-    other: "English", trace: "显示每个词元处的分数",
-    traceMeans: "颜色表示一个词元使已读文本的分数改变了多少。模型只学过给整个回答打分："
-      + "这只提示什么影响了它，并不是理由。",
-    low: "降低 {n} 或更多", high: "提高 {n} 或更多", change: "变化",
-    parts: "从第 {n} 个词元起与 {other} 不同。", token: "第 {n} 个词元，共 {all} 个", walk: "{own} 的词元",
-  },
-};
-const EXAMPLES = {
-  en: ["How long do I boil an egg?",
-    "Seven minutes for a soft yolk, ten for a hard one. Start counting when the water boils,"
-      + " then cool the egg under cold water.",
-    "Eggs are nice.", "It depends."],
-  zh: ["鸡蛋要煮多久？", "水开后计时：溏心七分钟，全熟十分钟，然后用冷水冲凉。", "鸡蛋很好吃。", "看情况。"],
-};
 const MOST = 8;
+const MOST_LINES = 1000; // of a file
 const CONTROL = /<\|[a-z0-9_]{1,40}\|>/i;
 const $ = (id) => document.getElementById(id);
 let language = (navigator.languages || ["en"])[0].startsWith("zh") ? "zh" : "en";
@@ -111,14 +61,35 @@ function say(word, text = null) {
   $("status").textContent = text ?? (word ? t(word) : "");
 }
 
+// What is shown anew in another language, beside the document's own words.
+const whenTranslated = [() => last && show()];
+
 function translate() {
   document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
-  document.querySelectorAll("[data-t]").forEach((e) => { e.textContent = t(e.dataset.t); });
+  document.querySelectorAll("[data-t]")
+    .forEach((e) => { e.textContent = t(e.dataset.t, { n: MOST_LINES.toLocaleString("en") }); });
   $("language").textContent = t("other");
   $("language").lang = language === "zh" ? "en" : "zh-CN";
   number();
   say(...status);
-  if (last) show();
+  whenTranslated.forEach((each) => each());
+}
+
+function headersOfRequest() {
+  const headers = { "content-type": "application/json" };
+  if ($("key").value) headers.authorization = `Bearer ${$("key").value}`;
+  return headers;
+}
+
+function askForKey() {
+  $("key-row").hidden = false;
+  $("key").focus();
+  say("needKey");
+}
+
+// What the server's refusal says, and where.
+function refusalText({ error: { message, where } }) {
+  return where ? `${where}: ${message}` : message;
 }
 
 async function compare() {
@@ -131,8 +102,7 @@ async function compare() {
   }
   say("busy");
   $("go").disabled = true;
-  const headers = { "content-type": "application/json" };
-  if ($("key").value) headers.authorization = `Bearer ${$("key").value}`;
+  const headers = headersOfRequest();
   try {
     if (hasTraces === null) {
       const info = await fetch("info", { headers });
@@ -147,14 +117,11 @@ async function compare() {
     const response = await fetch("v1/compare", { method: "POST", headers, body });
     const answer = await response.json();
     if (response.status === 401) {
-      $("key-row").hidden = false;
-      $("key").focus();
-      say("needKey");
+      askForKey();
     } else if (response.status === 429) {
       say("wait", t("wait", { n: response.headers.get("retry-after") || "1" }));
     } else if (!response.ok) {
-      const { message, where } = answer.error;
-      say(null, where ? `${where}: ${message}` : message);
+      say(null, refusalText(answer));
     } else {
       last = { texts, answer };
       say("done");
@@ -176,6 +143,23 @@ function parting(text, best) {
   let i = 0;
   while (i < a.length && i < b.length && a[i] === b[i]) i += 1;
   return [a.slice(0, i).join(""), a.slice(i).join("")];
+}
+
+// A text's length as people count it: by code points. What style alone would go by.
+const lengthOf = (text) => Array.from(text).length;
+
+// The places of the longest texts; several where they are equally long.
+function longestOf(texts) {
+  const lengths = texts.map(lengthOf);
+  const most = Math.max(...lengths);
+  return lengths.flatMap((length, i) => (length === most ? [i] : []));
+}
+
+// What "the longer one wins" says beside the model, in one sentence.
+function lengthVerdict(longest, best) {
+  if (longest.length > 1) return t("lengthTie");
+  if (longest[0] === best) return t("lengthSame");
+  return t("lengthOther", { other: `${t("reply")} ${longest[0] + 1}` });
 }
 
 const signed = (x) => `${x < 0 ? "" : "+"}${x.toFixed(4)}`;
@@ -265,21 +249,25 @@ function show() {
   $("trace-row").hidden = !traces;
   $("legend").hidden = !traced;
   showLegend(scale);
+  const longest = longestOf(texts);
+  $("length").textContent = lengthVerdict(longest, answer.ranking[0].index);
   const bars = [];
   const rows = answer.ranking.map((each, place) => {
     const row = make("li", place ? "" : "best");
     const head = make("h3");
-    head.append(make("span", "", `${place + 1}. ${t("reply")} ${each.index + 1}`),
-      make("span", "", `${percent(each.p_best)} ${t("best")}`));
+    const name = make("span", "", `${place + 1}. ${t("reply")} ${each.index + 1}`);
+    if (longest.includes(each.index)) name.append(" ", make("span", "badge", t("longest")));
+    head.append(name, make("span", "", `${percent(each.p_best)} ${t("best")}`));
     const bar = make("div", "bar");
     bar.setAttribute("aria-hidden", "true"); // the number stands above it
     const fill = make("div");
     bars.push([fill, each.p_best]);
     bar.append(fill);
-    const numbers = `${t("score")} ${each.score.toFixed(4)} · ${each.tokens} ${t("tokens")}`;
+    const text = texts[each.index];
+    const numbers = `${t("score")} ${each.score.toFixed(4)} · ${each.tokens} ${t("tokens")}`
+      + ` · ${lengthOf(text).toLocaleString("en")} ${t("characters")}`;
     row.append(head, bar, make("p", "numbers", numbers));
     if (each.truncated) row.append(make("p", "warn", t("cut")));
-    const text = texts[each.index];
     if (CONTROL.test(text)) row.append(make("p", "warn", t("control")));
     const shown = make("p", "text");
     shown.dir = "auto";
@@ -345,11 +333,3 @@ $("example").addEventListener("click", () => {
   replies.forEach((reply) => addReply(reply));
   compare();
 });
-const given = new URLSearchParams(location.hash.slice(1)).get("key");
-if (given) {
-  $("key").value = given;
-  history.replaceState(null, "", location.pathname); // out of the address bar and its history
-}
-addReply();
-addReply();
-translate();
