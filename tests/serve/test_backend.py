@@ -209,10 +209,8 @@ def test_requests_run_side_by_side():
 
     with faulty(lambda: None, answer=answer) as (url, seen):
         score = backend(Service(url), FORMS[1], lambda c: [[1, 2]] * len(c.replies))
-        started = time.monotonic()
         assert score([text_comparison(str(i), ["r"] * 3) for i in range(8)]) == [[1.0] * 3] * 8
-        assert time.monotonic() - started < 1.2
-        assert seen.most > 1
+        assert seen.most >= 4
 
 
 def test_batches_are_large_unless_said():
