@@ -57,7 +57,7 @@ def write_ledger(path: Path, rows: Iterable[Lost]) -> None:
 
 
 def read_ledger(folder: Path) -> Iterator[Lost]:
-    """What an artefact left out; nothing for one of before there were ledgers."""
+    """What `pairs` left out, nothing before there were ledgers; threads' are read file by file."""
     if (folder / LEDGER).is_dir():
         for path in part_files(folder / LEDGER, DROPPED):
             yield from read_ledger_file(path)

@@ -51,10 +51,9 @@ def own_posts(thread: Thread) -> tuple[Post, ...]:
 def count(thread: Thread, counts: Counter[str]) -> None:
     """Add a thread to its source's counts; a post counts once, in the chain of others no more."""
     answers = thread.answers
-    nested = thread.num_prompt_posts > 1
     counts["threads"] += 1
-    counts["posts"] += len(answers) + (0 if nested else 1)
+    counts["posts"] += len(own_posts(thread))
     counts["with_two_answers"] += len(answers) >= 2
     counts["with_differing_votes"] += len({answer.votes for answer in answers}) > 1
-    if nested:
+    if thread.num_prompt_posts > 1:
         counts["threads_below_an_answer"] += 1
