@@ -10,7 +10,7 @@ from worldpm.records import Comparison, Conversation, Edge, Message, Post, Score
 if TYPE_CHECKING:
     from worldpm.score import Scorer, get_score, load
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 __all__ = [
     "Comparison",
     "Conversation",
