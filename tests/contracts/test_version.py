@@ -15,4 +15,3 @@ def test_one_version():
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     cited = re.findall(r"^version: (\S+)$", citation, re.MULTILINE)
     assert (newest, cited) == (__version__, [__version__])
-
