@@ -9,6 +9,7 @@ from laws import CHINCHILLA, draw
 from worldpm.errors import DataError, WorldPMError
 from worldpm.scaling.points import read_points
 from worldpm.scaling.shapes import FORMS
+from worldpm.scaling.trend import trend_test
 
 TABLE = """params,pairs,loss,accuracy,suite,run,note
 1e6,10,0.5,0.7,a,r1,x
@@ -46,6 +47,19 @@ def test_rows_without_a_run_are_runs_of_their_own(tmp_path):
     text = "data,loss,run\n1,1,a\n2,1,a\n3,1,\n4,1,\n"
     assert len(set(read_points(written(tmp_path, text)).runs)) == 3
     assert read_points(written(tmp_path, text.replace(",a", ","))).runs is None
+
+
+def test_a_part_in_which_no_run_has_two_points_has_no_runs(tmp_path):
+    """A run's one look at each of two suites: a suite's trend is judged by its points, and found."""
+    rows = [f"{10 * 2**i},{0.7 - 0.05 * i},{suite},r{i}" for i in range(8) for suite in "ab"]
+    path = written(tmp_path, "\n".join(["data,loss,suite,run", *rows]))
+    points = read_points(path)
+    assert len(set(points.runs)) == 8
+    alone = read_points(path, where={"suite": "a"})
+    for own in points.groups(["suite"]).values():
+        assert own.runs is None
+        assert trend_test(own, seed=0) == trend_test(alone, seed=0)
+        assert trend_test(own, seed=0).is_there
 
 
 def test_parquet_reads_as_csv_does(tmp_path):

@@ -61,7 +61,7 @@ class Points:
             None if self.params is None else self.params[places],
             self.data[places],
             self.value[places],
-            None if self.runs is None else tuple(self.runs[i] for i in places),
+            None if self.runs is None else _shared([self.runs[i] for i in places]),
             tuple(self.labels[i] for i in places),
             self.x,
         )
@@ -80,6 +80,15 @@ class Points:
                 raise DataError(f"no column {missing[0]!r} to part the points by")
             found.setdefault(tuple(labels[name] for name in names), []).append(place)
         return {key: self.take(places) for key, places in found.items()}
+
+
+def _shared(runs: Sequence[str]) -> tuple[str, ...] | None:
+    """The runs of points; None where no two share one, as in one suite of a table of single looks.
+
+    A run of one point shows no slope: a trend tested by such runs would have p = 1 whatever they
+    hold.
+    """
+    return tuple(runs) if len(set(runs)) < len(runs) else None
 
 
 def read_points(
@@ -113,9 +122,7 @@ def read_points(
 
     runs = None
     if "run" in columns:  # a row without a name is a run of its own
-        runs = tuple(row["run"] or f"\0{line}" for line, row in kept)
-        if len(set(runs)) == len(runs):
-            runs = None
+        runs = _shared([row["run"] or f"\0{line}" for line, row in kept])
     return Points(
         numbers("params") if sized else None,
         numbers(x),
