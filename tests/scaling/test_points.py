@@ -50,7 +50,7 @@ def test_rows_without_a_run_are_runs_of_their_own(tmp_path):
 
 
 def test_a_part_in_which_no_run_has_two_points_has_no_runs(tmp_path):
-    """A run's one look at each of two suites: a suite's trend is judged by its points, and found."""
+    """Of runs that look once at each of two suites: a suite's trend is judged by its points."""
     rows = [f"{10 * 2**i},{0.7 - 0.05 * i},{suite},r{i}" for i in range(8) for suite in "ab"]
     path = written(tmp_path, "\n".join(["data,loss,suite,run", *rows]))
     points = read_points(path)
