@@ -11,7 +11,7 @@ import time
 import orjson
 import pyarrow.parquet as pq
 import pytest
-from tiny import SMALL, TOY, tiny_tokenizer, toy_data
+from tiny import SMALL, TOY, small_model, tiny_tokenizer, toy_data
 
 TABLES = ("observations.csv", "observations.parquet")
 
@@ -33,7 +33,7 @@ def inputs(tmp_path_factory):
     data = toy_data(work / "toy", 60, 24)
     return [
         "scaling", "run", work / "ladder.toml", "--data", data, "--suite", data,
-        "--part", "validation", "--tokenizer", tokenizer, "-q",
+        "--part", "validation", "--base", tokenizer, "-q",
     ]  # fmt: skip
 
 
@@ -165,6 +165,38 @@ def test_a_plan(worldpm, inputs, tmp_path, listing):
     assert plan["total"]["cells"] == 4
     assert plan["total"]["seconds"] > 0
     assert "4 cells to run" in worldpm(*inputs, "-o", tmp_path / "out", "--dry-run").out
+
+
+def test_layers_of_a_base(worldpm, inputs, tmp_path):
+    """Sizes that begin with some of a base's layers; what frozen ones gave goes in the end."""
+    base = small_model(tmp_path / "base", head=False)
+    text = 'recipe = "toy.toml"\nlayers = {}\nsettings = ["model.frozen_layers={}"]'
+    sizes = [f"[sizes.{n}]\n{text.format(n, n - 1)}" for n in (1, 2)]
+    lines = [line for line in inputs[2].read_text().split("[sizes", 1)[0].splitlines() if line]
+    ladder = inputs[2].with_name("layers.toml")
+    ladder.write_text("\n".join([*lines, *sizes]))
+    given = [*inputs[:2], ladder, *inputs[3:], "--base", base, "-o", tmp_path / "out"]
+    plan = worldpm(*given, "--dry-run", "--json").json
+    assert [row["frozen_bytes"] > 0 for row in plan["cells"]] == [False, False, True, True]
+    assert worldpm(*given, "--cell", "2-*").code == 0
+    assert any((tmp_path / "out" / "frozen").rglob("*.npy"))
+    assert worldpm(*given).code == 0
+    assert not (tmp_path / "out" / "frozen").exists()
+    few, many = rows(tmp_path / "out")[0], rows(tmp_path / "out")[-1]
+    assert 2 * int(few["params"]) - int(many["params"]) == SMALL["hidden_size"]  # the last norm
+
+
+def test_another_base_is_another_ladder(worldpm, inputs, tmp_path):
+    """Layers of other weights do not go into the same table; too many are refused."""
+    ladder = inputs[2].with_name("layers.toml")
+    ladder.write_text('comparisons = [24]\n[sizes.a]\nrecipe = "toy.toml"\nlayers = 3')
+    base, out = small_model(tmp_path / "base", head=False), tmp_path / "out"
+    given = [*inputs[:2], ladder, *inputs[3:], "-o", out]
+    assert "layers: 3 were asked for" in worldpm(*given, "--base", base).err
+    other = small_model(tmp_path / "other", head=False, seed=1)
+    assert "began with another base" in worldpm(*given, "--base", other).err
+    ladder.write_text('comparisons = [24]\n[sizes.a]\nrecipe = "toy.toml"')
+    assert "give either shape or layers" in worldpm(*given, "--base", base).err
 
 
 def test_what_is_refused(worldpm, inputs, whole, tmp_path):

@@ -5,9 +5,13 @@ import torch
 from tiny import metrics, small_model, tiny_base, toy_data, toy_recipe
 
 from worldpm.model.checkpoint import read_model
+from worldpm.records import Comparison
+from worldpm.score import load
+from worldpm.store import read_artifact
 from worldpm.tokens.tree import build_tree
+from worldpm.train.frozen import Shelved
 from worldpm.train.run import train
-from worldpm.train.shelf import Shelf, frozen_digest
+from worldpm.train.shelf import Shelf, frozen_digest, parts_of
 
 
 @pytest.fixture
@@ -22,8 +26,8 @@ def forbidden():
 def test_a_value_is_computed_once(tmp_path):
     """Another run reads the same bits, and nothing is computed again."""
     tree, value = build_tree([[1, 2, 3], [1, 2, 4]]), torch.randn(4, 8)
-    assert Shelf(tmp_path, "a").get(tree, lambda: value) is value
-    assert torch.equal(Shelf(tmp_path, "a").get(tree, forbidden), value)
+    assert Shelf(tmp_path, "a").get(parts_of(tree), lambda: value) is value
+    assert torch.equal(Shelf(tmp_path, "a").get(parts_of(tree), forbidden), value)
 
 
 @pytest.mark.parametrize(
@@ -31,8 +35,8 @@ def test_a_value_is_computed_once(tmp_path):
 )
 def test_another_tree_is_another_value(tmp_path, other):
     """Tokens and shape both count: the same tokens in other segments are other states."""
-    Shelf(tmp_path, "a").get(build_tree([[1, 2, 3], [1, 2, 4]]), lambda: torch.zeros(1))
-    found = Shelf(tmp_path, "a").get(build_tree(other), lambda: torch.ones(1))
+    Shelf(tmp_path, "a").get(parts_of(build_tree([[1, 2, 3], [1, 2, 4]])), lambda: torch.zeros(1))
+    found = Shelf(tmp_path, "a").get(parts_of(build_tree(other)), lambda: torch.ones(1))
     assert float(found) == 1
 
 
@@ -46,19 +50,22 @@ def test_other_layers_are_other_values(tmp_path, model):
     assert frozen_digest(model, 1) == before
     model.model.layers[0].mlp.up_proj.weight[0, 0] += 1
     assert frozen_digest(model, 1) != before
-    Shelf(tmp_path, before).get(tree, lambda: torch.zeros(1))
-    assert float(Shelf(tmp_path, frozen_digest(model, 1)).get(tree, lambda: torch.ones(1))) == 1
+    Shelf(tmp_path, before).get(parts_of(tree), lambda: torch.zeros(1))
+    assert (
+        float(Shelf(tmp_path, frozen_digest(model, 1)).get(parts_of(tree), lambda: torch.ones(1)))
+        == 1
+    )
 
 
 @pytest.mark.parametrize("keep", [0, 20, 200])
 def test_a_file_cut_short_is_made_again(tmp_path, keep):
     """A disk that lost the end of a file costs time and nothing else."""
     tree, value = build_tree([[1, 2, 3]]), torch.randn(3, 64)
-    Shelf(tmp_path, "a").get(tree, lambda: value)
+    Shelf(tmp_path, "a").get(parts_of(tree), lambda: value)
     (path,) = tmp_path.rglob("*.npy")
     path.write_bytes(path.read_bytes()[:keep])
-    assert torch.equal(Shelf(tmp_path, "a").get(tree, lambda: value), value)
-    assert torch.equal(Shelf(tmp_path, "a").get(tree, forbidden), value)
+    assert torch.equal(Shelf(tmp_path, "a").get(parts_of(tree), lambda: value), value)
+    assert torch.equal(Shelf(tmp_path, "a").get(parts_of(tree), forbidden), value)
 
 
 def test_runs_that_share_a_shelf_learn_the_same(tmp_path):
@@ -77,3 +84,21 @@ def test_runs_that_share_a_shelf_learn_the_same(tmp_path):
         for name in ("plain", "first", "second")
     ]
     assert losses[0] == losses[1] == losses[2]
+
+
+@pytest.mark.parametrize("engine", ["torch", "native"])
+def test_a_shelved_model_has_the_models_bits(tmp_path, engine):
+    """Frozen layers come from the shelf the second time; with the last layer changed it is seen."""
+    if engine == "native":
+        pytest.importorskip("worldpm_kernels")
+    folder = small_model(tmp_path / "model")
+    comparisons = list(read_artifact(toy_data(tmp_path / "data", 20, 4), Comparison, "train"))
+    scorer = load(folder, dtype="float32", engine=engine)
+    plain = scorer.score(comparisons)
+    shelf, resident = Shelf(tmp_path / "shelf", "a"), scorer.runner
+    for _ in range(2):
+        scorer.runner = Shelved(resident, 1, shelf)
+        assert scorer.score(comparisons) == plain
+        resident.layers[0] = resident.embedding = None  # nobody may need them again
+    resident.layers[1] = lambda residual, plan: residual
+    assert scorer.score(comparisons) != plain

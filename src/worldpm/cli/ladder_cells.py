@@ -1,6 +1,7 @@
 """One cell of a ladder: its base, its data, its run and its looks; and the table of all of them.
 
-OUT/bases/1m-s0/                 random weights by shape and seed
+OUT/bases/1m-s0/                 random weights by shape and seed, or bases/10 of a base's layers
+OUT/frozen/                      what frozen layers gave, for all cells; gone when all are done
 OUT/data/1000-s0/                the comparisons that the cell trains on
 OUT/cells/1m-1000-s0/looks/      step-000016.json, step-000016.llmbar.npy: counts and scores
 OUT/cells/1m-1000-s0/done.json   or failed.json with the reason
@@ -37,13 +38,18 @@ class Study:
     file: Path
     recipes: Mapping[tuple[str, int], "Recipe"]
     data: Sequence[Path]
-    tokenizer: Path
+    base: Path  # the tokenizer of all sizes, and the layers of those that begin with some
     suites: Sets
     out: Path
 
     def folder(self, cell: Cell) -> Path:
         """Where a cell's looks, run and verdict are."""
         return self.out / "cells" / cell.name
+
+    @property
+    def frozen(self) -> Path:
+        """The shelf of what frozen layers gave."""
+        return self.out / "frozen"
 
     def state(self, cell: Cell) -> str:
         """done, failed, begun or absent."""
@@ -73,10 +79,13 @@ def run_cell(study: Study, cell: Cell, *, stop: Callable[[], bool], quiet: bool)
         base, data = _base(study, cell), _data(study, cell)
 
         def see(counts: Mapping[str, Any], model: "PreferenceModel") -> None:
-            _look(study, folder, base, recipe.model.dtype, counts, model)
+            _look(study, folder, base, recipe, counts, model)
 
         watch = Watch(lambda steps: look_steps(steps, study.ladder.looks), see)
-        train(recipe, base, [data], run, resume=True, quiet=quiet, watch=watch, stop=stop)
+        train(
+            recipe, base, [data], run, frozen_cache=study.frozen,
+            resume=True, quiet=quiet, watch=watch, stop=stop,
+        )  # fmt: skip
     except (InterruptedRunError, ConfigError, UnwrittenError):
         raise  # not the cell's own: the next one would have the same
     except (WorldPMError, MemoryError, RuntimeError) as error:
@@ -92,13 +101,17 @@ def run_cell(study: Study, cell: Cell, *, stop: Callable[[], bool], quiet: bool)
 
 
 def _base(study: Study, cell: Cell) -> Path:
+    from worldpm.model.cut import cut_base
     from worldpm.model.fresh import create_base
 
-    base = study.out / "bases" / f"{cell.size}-s{cell.seed}"
+    size = study.ladder.sizes[cell.size]
+    base = study.out / "bases" / (cell.size if size.layers else f"{cell.size}-s{cell.seed}")
     if not base.exists():
-        shape = study.file.parent / study.ladder.sizes[cell.size].shape
         with new_folder(base) as made:
-            create_base(shape, study.tokenizer, made, seed=cell.seed)
+            if size.layers:
+                cut_base(study.base, size.layers, made)
+            elif size.shape:
+                create_base(study.file.parent / size.shape, study.base, made, seed=cell.seed)
     return base
 
 
@@ -129,14 +142,17 @@ def _look(
     study: Study,
     folder: Path,
     base: Path,
-    dtype: str,
+    recipe: "Recipe",
     counts: Mapping[str, Any],
     model: "PreferenceModel",
 ) -> None:
     """Score every suite by the model as it is now; the counts come last and make it complete."""
     from worldpm.model.checkpoint import write_model
+    from worldpm.model.engine import Resident
     from worldpm.score import load
     from worldpm.train.begin import DTYPES, whole_model
+    from worldpm.train.frozen import Shelved
+    from worldpm.train.shelf import Shelf, frozen_digest
 
     looks, snapshot = folder / "looks", folder / "snapshot"
     record = looks / f"step-{counts['step']:06d}.json"
@@ -144,8 +160,12 @@ def _look(
         return
     looks.mkdir(exist_ok=True)
     shutil.rmtree(snapshot, ignore_errors=True)
+    dtype, frozen = recipe.model.dtype, recipe.model.frozen_layers
     write_model(whole_model(model), snapshot, base, dtype=DTYPES[dtype])
     scorer = load(snapshot, dtype=dtype, truncate=True)
+    if frozen and isinstance(scorer.runner, Resident):
+        identity = f"{frozen_digest(model, frozen)} {scorer.describe()}"
+        scorer.runner = Shelved(scorer.runner, frozen, Shelf(study.frozen, identity))
     for name, comparisons in study.suites.items():
         write_scores(_scores(record, name), scorer.score(comparisons))
     params = {"params": model.model.config.num_parameters()}

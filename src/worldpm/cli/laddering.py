@@ -9,6 +9,7 @@ OUT/cells.json                     the state of every cell, and why one failed
 """
 
 import hashlib
+import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -48,9 +49,9 @@ def run(
     out: Annotated[Path, typer.Option("--out", "-o", help="The study's folder.")],
     benchmarks: Annotated[Path | None, typer.Option(help="Where the suites' folders are.")] = None,
     part: Annotated[str, typer.Option(help="The part of an artefact to look at.")] = "test",
-    tokenizer: Annotated[
+    base: Annotated[
         Path | None,
-        typer.Option(help="A folder with tokenizer.json and template; else the default base's."),
+        typer.Option(help="Its tokenizer, and the layers that sizes begin with; else the default."),
     ] = None,
     cell: Annotated[
         list[str] | None,
@@ -71,7 +72,7 @@ def run(
     from worldpm.scaling.ladder import cells
     from worldpm.scaling.observations import write_observations
 
-    study = _study(ladder, data, suite, benchmarks, part, tokenizer, out, fetch=not dry_run)
+    study = _study(ladder, data, suite, benchmarks, part, base, out, fetch=not dry_run)
     chosen, every = cells(study.ladder, cell or []), cells(study.ladder)
     if dry_run:
         _print_plan(_plan(study, chosen), as_json=as_json)
@@ -97,6 +98,8 @@ def run(
         rows = observations(study, every)
         write_observations(rows, out)
     counts = Counter(state["state"] for state in states.values())
+    if counts["done"] == len(every):
+        shutil.rmtree(study.frozen, ignore_errors=True)
     if as_json:
         print_json({"output": str(out), "rows": len(rows), "cells": states})
         return
@@ -119,7 +122,7 @@ def _study(
     suites: Sequence[str],
     benchmarks: Path | None,
     part: str,
-    tokenizer: Path | None,
+    base: Path | None,
     out: Path,
     *,
     fetch: bool,
@@ -132,14 +135,15 @@ def _study(
     from worldpm.scaling.ladder import Ladder, sample
     from worldpm.train.recipe import Recipe
 
-    check_inputs([file, *data, *([tokenizer] if tokenizer else [])])
+    check_inputs([file, *data, *([base] if base else [])])
     ladder = load_settings(Ladder, file)
     recipes = {}
     for name, size in ladder.sizes.items():
-        check_inputs([file.parent / size.shape])
+        if size.shape:
+            check_inputs([file.parent / size.shape])
         for seed in ladder.seeds:
-            path = file.parent / size.recipe
-            recipes[name, seed] = load_settings(Recipe, path, [*ladder.settings, f"seed={seed}"])
+            settings = [*ladder.settings, *size.settings, f"seed={seed}"]
+            recipes[name, seed] = load_settings(Recipe, file.parent / size.recipe, settings)
     for folder in data:
         _check_data(folder)
     if not suites:
@@ -148,16 +152,17 @@ def _study(
         name: sample(read_set(each, part).comparisons, ladder.suite_comparisons)
         for name, each in choose_sets(suites, benchmarks).items()
     }
-    if tokenizer is None and fetch:
+    if base is None and (fetch or any(size.layers for size in ladder.sizes.values())):
         from worldpm.model.default import fetch_base
 
-        tokenizer = fetch_base()
-    return Study(ladder, file, recipes, data, tokenizer or Path(), sets, out)
+        base = fetch_base()
+    return Study(ladder, file, recipes, data, base or Path(), sets, out)
 
 
 def _identify(study: "Study") -> None:
     """Record what the study is of; WorldPMError where the folder's is of something else."""
     from worldpm.jsonfiles import read_object
+    from worldpm.model.checkpoint import weight_files
     from worldpm.store import MANIFEST, file_sha256
 
     identity = {
@@ -167,9 +172,11 @@ def _identify(study: "Study") -> None:
             for (size, seed), each in study.recipes.items()
         },
         "data": [file_sha256(folder / MANIFEST) for folder in study.data],
-        "tokenizer": file_sha256(study.tokenizer / "tokenizer.json"),
+        "tokenizer": file_sha256(study.base / "tokenizer.json"),
         "suites": _digests(study.suites),
     }
+    if any(size.layers for size in study.ladder.sizes.values()):
+        identity["base"] = [file_sha256(file) for file in weight_files(study.base)]
     path = study.out / IDENTITY
     if path.is_file():
         begun = read_object(path)
@@ -209,22 +216,26 @@ def _plan(study: "Study", chosen: "Sequence[Cell]") -> list[dict[str, Any]]:
     """
     from dataclasses import replace
 
+    from worldpm.model.cut import cut_config
     from worldpm.model.fresh import read_shape
     from worldpm.tokens.encode import Encoder
     from worldpm.train.plan import job_of, plan_training
 
     vocabulary = DEFAULT_VOCABULARY
-    if study.tokenizer.name:
-        vocabulary = Encoder.from_folder(study.tokenizer).vocab_size
+    if study.base.name:
+        vocabulary = Encoder.from_folder(study.base).vocab_size
     looked = study.ladder.looks * sum(map(len, study.suites.values()))
     jobs, rows = {}, []
     for each in chosen:
         recipe, size = study.recipes[each.size, each.seed], study.ladder.sizes[each.size]
         if each.size not in jobs:
             whole = job_of(study.data, recipe)
-            config = read_shape(study.file.parent / size.shape, vocabulary)
-            jobs[each.size] = whole, plan_training(config, recipe, whole)
-        whole, plan = jobs[each.size]
+            if size.layers:
+                config = cut_config(study.base, size.layers)
+            else:
+                config = read_shape(study.file.parent / (size.shape or ""), vocabulary)
+            jobs[each.size] = whole, plan_training(config, recipe, whole), config.hidden_size
+        whole, plan, hidden = jobs[each.size]
         if each.comparisons > whole.comparisons:
             raise ConfigError(
                 f"comparisons: {each.comparisons:,} were asked for, and the data has "
@@ -234,12 +245,15 @@ def _plan(study: "Study", chosen: "Sequence[Cell]") -> list[dict[str, Any]]:
         pairs = whole.pairs * share
         rate = size.pairs_per_second or whole.pairs / plan.seconds
         job = replace(whole, comparisons=each.comparisons, pairs=pairs)
+        kept = each.comparisons + sum(map(len, study.suites.values()))
+        kept_tokens = kept * whole.tokens / whole.comparisons / recipe.data.epochs
         rows.append(
             {
                 "cell": each.name, "state": study.state(each), "comparisons": job.comparisons,
                 "pairs": pairs, "tokens": round(whole.tokens * share),
                 "flops": plan.flops * share, "seconds": (pairs + looked / 3) / rate,
                 "peak_bytes": 3 * plan.checkpoint_bytes + 2 * plan.checkpoint_bytes // 3,
+                "frozen_bytes": 4 * hidden * kept_tokens if recipe.model.frozen_layers else 0,
                 "kept_bytes": 16 * looked + plan.checkpoint_bytes // 3,
             }
         )  # fmt: skip
@@ -248,12 +262,17 @@ def _plan(study: "Study", chosen: "Sequence[Cell]") -> list[dict[str, Any]]:
 
 def _print_plan(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     left = [row for row in rows if row["state"] != "done"]
+    frozen: dict[str, float] = {}  # by size and seed: the largest amount has the others' as well
+    for row in left:
+        size, _, seed = row["cell"].split("-")
+        frozen[f"{size}-{seed}"] = max(frozen.get(f"{size}-{seed}", 0), row["frozen_bytes"])
     total = {
         "cells": len(left),
         "flops": sum(row["flops"] for row in left),
         "seconds": sum(row["seconds"] for row in left),
         "disk_bytes": sum(row["kept_bytes"] for row in left)
-        + max((row["peak_bytes"] for row in left), default=0),
+        + max((row["peak_bytes"] for row in left), default=0)
+        + sum(frozen.values()),
     }
     if as_json:
         print_json({"cells": rows, "total": total})

@@ -13,9 +13,9 @@ import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from worldpm.config import Settings
 from worldpm.errors import ConfigError
@@ -25,13 +25,28 @@ Natural = Annotated[int, Field(ge=1)]
 
 
 class Size(Settings):
-    """One size of a ladder; paths are beside the ladder's file."""
+    """One size of a ladder, of random weights or of a pretrained base; paths are beside its file.
+
+    Either `shape` or `layers` is given.
+    """
 
     recipe: str = Field(description="the recipe that trains it")
-    shape: str = Field(description="its shape, of which a base of random weights is made by seed")
+    shape: str | None = Field(
+        None, description="its shape, of which a base of random weights is made by seed"
+    )
+    layers: int | None = Field(
+        None, ge=1, description="how many layers of the base, from the first on, it begins with"
+    )
+    settings: tuple[str, ...] = Field((), description="key.path=value for its recipe alone")
     pairs_per_second: float | None = Field(
         None, gt=0, description="what the planner counts with, as measured; else by operations"
     )
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> Self:
+        if (self.shape is None) == (self.layers is None):
+            raise ValueError("give either shape or layers")
+        return self
 
 
 class Ladder(Settings):

@@ -1,21 +1,25 @@
 """The layers below the trained ones, run by the scoring engine: tree -> residual stream.
 
     FrozenLayers(model, count=20, dtype="bfloat16")(tree)  ->  (T, hidden) float32
+    scorer.runner = Shelved(scorer.runner, 20, shelf)          their outputs once for many looks
 
 They learn nothing, so whatever computes scores fastest may compute them. A tree goes alone: the
 native engine would give the same bits in any company, torch would not.
 """
 
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from worldpm.model.batch import collate
+from worldpm.model.batch import TreeBatch, collate
 from worldpm.model.decoder import PreferenceModel
-from worldpm.model.engine import Engine, LayerRun
+from worldpm.model.engine import Engine, LayerRun, Resident, run_head
 from worldpm.model.native import choose_engine
 from worldpm.tokens.tree import TokenTree
+from worldpm.train.shelf import Shelf
 
 
 class FrozenLayers:
@@ -49,3 +53,35 @@ class FrozenLayers:
         for layer in self._layers:
             residual = layer(residual, plan)
         return residual.to(embedding.device)
+
+
+class Shelved:
+    """A model in memory whose first `count` layers' outputs come from a shelf, batch by batch.
+
+    Scores have the bits of the model's own: for models that differ above those layers alone, and
+    that meet the same comparisons again, as a run's looks at its suites do.
+    """
+
+    whole_job = False
+
+    def __init__(self, model: Resident, count: int, shelf: Shelf) -> None:
+        self.engine = model.engine
+        self._model, self._count, self._shelf = model, count, shelf
+
+    @torch.inference_mode()
+    def run(self, batches: Iterable[TreeBatch], *, every_token: bool = False) -> Iterator[Tensor]:
+        """See `Runner.run`."""
+        for batch in batches:
+            plan = self.engine.plan(batch)
+            layout = np.frombuffer(repr((batch.segments, batch.ancestors)).encode(), np.uint8)
+            key = (batch.tokens.numpy(), batch.positions.numpy(), layout)
+            residual = self._shelf.get(key, lambda: self._frozen(batch, plan))  # noqa: B023
+            for layer in self._model.layers[self._count :]:
+                residual = layer(residual, plan)
+            yield run_head(self._model.head, residual, batch, every_token=every_token)
+
+    def _frozen(self, batch: TreeBatch, plan: object) -> Tensor:
+        residual = self._model.embedding[batch.tokens].float()
+        for layer in self._model.layers[: self._count]:
+            residual = layer(residual, plan)
+        return residual

@@ -1,20 +1,22 @@
 """Outputs of frozen layers on disk, by what they are computed from, for runs that share them.
 
     shelf = Shelf(Path("frozen"), frozen_digest(model, frozen_layers=25))
-    shelf.get(tree, lambda: compute())     computed once, read ever after, in any run
+    shelf.get(parts_of(tree), lambda: compute())     computed once, read ever after, in any run
 
 Runs over the same comparisons with the same frozen layers (seeds, learning rates, arms) pay for
-those layers once. A value is the float32 residual stream of one tree, 2.3 kB a token at 576
-dimensions, and its bits are those that were computed.
+those layers once. A value is the float32 residual stream of a tree, or of a batch of them, 2.3 kB a
+token at 576 dimensions, and its bits are those that were computed.
 """
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from worldpm.model.decoder import PreferenceModel
@@ -33,16 +35,21 @@ def frozen_digest(model: PreferenceModel, frozen_layers: int) -> str:
     return found.hexdigest()
 
 
+def parts_of(tree: TokenTree) -> tuple[NDArray[Any], ...]:
+    """What decides a tree's outputs."""
+    return tree.tokens, tree.parent, tree.length, tree.position
+
+
 class Shelf:
-    """A folder of tensors, each in a file named by the digest of its tree and of `identity`."""
+    """A folder of tensors, each in a file named by the digest of its key and of `identity`."""
 
     def __init__(self, folder: Path, identity: str) -> None:
         self.folder = folder
         self.identity = identity
 
-    def get(self, tree: TokenTree, compute: Callable[[], Tensor]) -> Tensor:
-        """The value of `tree`, computed and kept where it is not there, or not whole."""
-        path = self._path(tree)
+    def get(self, key: Sequence[NDArray[Any]], compute: Callable[[], Tensor]) -> Tensor:
+        """The value of `key`, computed and kept where it is not there, or not whole."""
+        path = self._path(key)
         try:
             return torch.from_numpy(np.load(path, allow_pickle=False))
         except (FileNotFoundError, ValueError, EOFError):
@@ -54,9 +61,9 @@ class Shelf:
         partial.replace(path)
         return value
 
-    def _path(self, tree: TokenTree) -> Path:
+    def _path(self, key: Sequence[NDArray[Any]]) -> Path:
         found = hashlib.sha256(self.identity.encode())
-        for part in (tree.tokens, tree.parent, tree.length, tree.position):
+        for part in key:
             found.update(len(part).to_bytes(8, "little"))
             found.update(part.tobytes())
         name = found.hexdigest()[:40]

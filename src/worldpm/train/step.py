@@ -27,7 +27,7 @@ from worldpm.train.memory import Recomputing
 from worldpm.train.objective import objective, scores_of
 from worldpm.train.parallel import ALONE, Ranks, norm_value, share, sum_gradients
 from worldpm.train.recipe import Recipe
-from worldpm.train.shelf import Shelf, frozen_digest
+from worldpm.train.shelf import Shelf, frozen_digest, parts_of
 
 CPU = torch.device("cpu")
 
@@ -102,7 +102,7 @@ class TreeScorer:
     def _frozen_layers(self, example: Example) -> Tensor:
         if self.shelf is None:
             return self.frozen_layers(example.tree)
-        return self.shelf.get(example.tree, lambda: self.frozen_layers(example.tree))
+        return self.shelf.get(parts_of(example.tree), lambda: self.frozen_layers(example.tree))
 
 
 def micro_batches(examples: Sequence[Example], keys: Sequence[int], budget: int) -> list[list[int]]:
