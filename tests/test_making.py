@@ -44,6 +44,7 @@ def test_a_finished_artefact_is_in_its_place_and_nothing_else(tmp_path, dump):
     with begin(folder, dump) as made:
         made.out.mkdir()
         (made.out / "a.parquet").touch()
+        (made.out / ".a.parquet.4711.tmp").touch()  # of a worker that was killed
         (made.work / "scratch").touch()
         made.finish(**NUMBERS)
     assert sorted(path.name for path in folder.iterdir()) == ["a.parquet", "manifest.json"]

@@ -65,6 +65,8 @@ class Making:
                 f"{self.folder}: all shares are done; the same command without --shard finishes it"
             )
         self.out.mkdir(exist_ok=True)
+        for cut_short in self.out.rglob(".*.tmp"):  # left by workers that were killed
+            cut_short.unlink()
         write_manifest(
             self.out,
             kind=self.kind,

@@ -16,7 +16,7 @@ from py7zr.io import BytesIOFactory
 from worldpm.forum.build import build_threads
 from worldpm.forum.forums import read_threads
 from worldpm.forum.reading import ForumSettings
-from worldpm.ledger import read_ledger_file
+from worldpm.ledger import read_ledger
 from worldpm.pairs.build import build_pairs
 from worldpm.pairs.imports import ImportSettings, import_published
 from worldpm.pairs.published import PUBLISHED
@@ -80,7 +80,7 @@ def test_every_row_of_every_dump_is_accounted_for(threads):
         "with_differing_votes": 2541,
         "dropped": 5889,
     }
-    ledger = [lost for path in folder.glob("ledger/*.parquet") for lost in read_ledger_file(path)]
+    ledger = [lost for _, lost in read_ledger(folder)]
     assert len(set(ledger)) == len(ledger) == 4956
 
 

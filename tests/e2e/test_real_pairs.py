@@ -58,7 +58,7 @@ def test_real_near_duplicates_are_one_text(made):
     """Eleven copies of a yearly announcement, and no other thread, are alike with their answers."""
     at, manifest = made
     titles = {(t.source, t.id): t.title for t in read_artifact(at / "threads", Thread)}
-    twins = [row for row in read_ledger(at / "data") if row.reason == "near_duplicate"]
+    twins = [row for _, row in read_ledger(at / "data") if row.reason == "near_duplicate"]
     assert len(twins) == manifest["dropped"]["near_duplicate"] == 11
     for row in twins:
         assert titles[row.source, row.id].startswith("Community Promotion Ads")

@@ -9,7 +9,7 @@ from worldpm.forum import stackexchange
 from worldpm.forum.build import build_threads
 from worldpm.forum.forums import FORUMS, read_threads
 from worldpm.forum.reading import ForumSettings, Reading
-from worldpm.ledger import LEDGER, Lost, read_ledger_file
+from worldpm.ledger import LEDGER, Lost, read_ledger
 from worldpm.records import Thread
 from worldpm.store import read_artifact
 
@@ -38,7 +38,7 @@ def dumps(tmp_path):
 
 def ledger(folder):
     """The rows of the threads' ledger, whatever its files."""
-    return [row for path in folder.glob(f"{LEDGER}/*") for row in read_ledger_file(path)]
+    return [row for _, row in read_ledger(folder)]
 
 
 def own_posts(folder):

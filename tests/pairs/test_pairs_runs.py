@@ -108,11 +108,11 @@ def test_every_thread_is_a_comparison_or_a_row_of_the_ledger(made, expected):
     """Threads read = comparisons + ledger, by key, and the ledger's reasons are the manifest's."""
     folder, (files, _) = expected
     kept = Counter((c.source, c.id) for c in read_artifact(folder, Comparison))
-    lost = Counter((row.source, row.id) for row in read_ledger(folder))
+    lost = Counter((row.source, row.id) for _, row in read_ledger(folder))
     read = Counter((t.source, t.id) for each in made[0] for t in read_artifact(each, Thread))
     assert kept + lost == read
     manifest = orjson.loads((folder / "manifest.json").read_bytes())
-    assert manifest["dropped"] == Counter(row.reason for row in read_ledger(folder))
+    assert manifest["dropped"] == Counter(row.reason for _, row in read_ledger(folder))
     assert set(manifest["dropped"]) == {"contaminated", "near_duplicate", "only_one_answer"}
     assert manifest["numbers"]["threads"] == sum(read.values())
     assert "train-00003-of-00004.parquet" in files
@@ -123,7 +123,7 @@ def test_the_ledger_names_the_twin_and_the_benchmark(expected):
     """Of a duplicate the thread that stays; of a leak whose row it is."""
     folder, _ = expected
     kept = {f"{c.source}:{c.id}" for c in read_artifact(folder, Comparison)}
-    rows = {reason: [r for r in read_ledger(folder) if r.reason == reason] for reason in
+    rows = {reason: [r for _, r in read_ledger(folder) if r.reason == reason] for reason in
             ("near_duplicate", "contaminated")}  # fmt: skip
     assert len(rows["near_duplicate"]) > 30
     assert {row.detail for row in rows["near_duplicate"]} <= kept

@@ -13,13 +13,11 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from worldpm.errors import DataError
-from worldpm.ledger import LEDGER
+from worldpm.ledger import read_ledger
 from worldpm.records import Comparison, Thread
 from worldpm.report.corpus import of_each_reply
 from worldpm.schema import READERS
 from worldpm.store import MANIFEST, UNREADABLE, file_sha256, part_files, read_manifest
-
-LEDGER_COLUMNS = frozenset({"source", "id", "reason"})
 
 
 def explain(folder: Path, wanted: str) -> list[dict[str, Any]]:
@@ -109,33 +107,14 @@ def _of_comparison(
 # --- what was left out ---------------------------------------------------------------------------
 
 
-def ledger_files(folder: Path) -> list[Path]:
-    """The files of an artefact's ledger, which stand in a folder of their own; none before 0.1."""
-    files = sorted((folder / LEDGER).glob("*.parquet"))
-    for path in files:
-        try:
-            missing = LEDGER_COLUMNS - set(pq.read_schema(path).names)
-        except UNREADABLE as error:
-            raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
-        if missing:
-            raise DataError(f"{path}: lacks the columns {', '.join(sorted(missing))}")
-    return files
-
-
 def _in_ledger(folder: Path, wanted: str) -> Iterator[dict[str, Any]]:
     # SOURCE:ID, where either may hold a colon: the id is all of it, or what follows one of them.
     ids = [wanted, *(wanted[place + 1 :] for place, c in enumerate(wanted) if c == ":")]
-    for path in ledger_files(folder):
-        try:
-            rows = pq.read_table(path, filters=[("id", "in", ids)]).to_pylist()
-        except UNREADABLE as error:
-            raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
-        for row in rows:
-            if _is(wanted, row["source"], row["id"]):
-                detail = f" ({row['detail']})" if row.get("detail") else ""
-                what = f"was left out: {row['reason']}{detail}"
-                finding = _finding(path, row["source"], row["id"], what)
-                yield {**finding, "reason": row["reason"]}
+    for path, lost in read_ledger(folder, ids):
+        if _is(wanted, lost.source, lost.id):
+            detail = f" ({lost.detail})" if lost.detail else ""
+            what = f"was left out: {lost.reason}{detail}"
+            yield {**_finding(path, lost.source, lost.id, what), "reason": lost.reason}
 
 
 # --- the threads ---------------------------------------------------------------------------------

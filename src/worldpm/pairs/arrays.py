@@ -3,27 +3,20 @@
 write_array(path, array); read_array(path)
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worldpm.errors import DataError, UnwrittenError
+from worldpm.errors import DataError
+from worldpm.store import whole_file
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
     """Write one .npy file; UnwrittenError for a full disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UnwrittenError(f"{path}: could not be written: {error.strerror}") from error
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
 
 
 def read_array(path: Path) -> NDArray[Any]:

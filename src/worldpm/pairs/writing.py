@@ -6,17 +6,15 @@ A file is written also where a group has nothing of a split: the numbers of a pa
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, get_args
+from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from worldpm.errors import UnwrittenError
 from worldpm.ledger import Lost, ledger_path, read_ledger_file, write_ledger
 from worldpm.pairs.compared import compared_path, read_compared
 from worldpm.pairs.deciding import read_verdicts
@@ -26,7 +24,7 @@ from worldpm.pairs.split import Split, split_of
 from worldpm.pairs.tasks import read_keys
 from worldpm.records import Comparison, ScoreFn
 from worldpm.schema import READERS, SCHEMAS, to_table
-from worldpm.store import ROWS_PER_GROUP, part_path
+from worldpm.store import ROWS_PER_GROUP, part_path, whole_file
 from worldpm.work import pulse
 
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -58,7 +56,7 @@ def write_group(task: WriteTask, folder: Path, score: ScoreFn | None = None) -> 
     out = folder / OUT
     with ExitStack() as stack:
         parts = {
-            split: stack.enter_context(_File(part_path(out, split, task.number, task.count)))
+            split: stack.enter_context(_file(part_path(out, split, task.number, task.count)))
             for split in SPLITS
         }
         for start, table in read_compared(path):
@@ -88,7 +86,7 @@ def write_group(task: WriteTask, folder: Path, score: ScoreFn | None = None) -> 
                 numbers["replies_not_sampled"] += key["num_answers"] - key["num_replies"]
             for split, places in chosen.items():
                 counts[split] += len(places)
-                parts[split].add(table.take(pa.array(places, pa.int64())))
+                parts[split](table.take(pa.array(places, pa.int64())))
             pulse(0, start + len(table))
     write_ledger(ledger_path(out, task.number, task.count), lost)
     return {
@@ -99,60 +97,27 @@ def write_group(task: WriteTask, folder: Path, score: ScoreFn | None = None) -> 
     }
 
 
-class _File:
-    """A Parquet file of comparisons, in row groups of a thousand, which appears whole."""
+@contextmanager
+def _file(path: Path) -> Iterator[Callable[[pa.Table], None]]:
+    """What adds rows to a Parquet file of comparisons, in groups of a thousand; it comes whole."""
+    waiting: list[pa.Table] = []
+    with (
+        whole_file(path) as temporary,
+        pq.ParquetWriter(temporary, SCHEMAS[Comparison], compression="zstd") as writer,
+    ):
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._temporary = path.with_name(f".{path.name}.tmp")
-        self._tables: list[pa.Table] = []
-        self._num_rows = 0
+        def write() -> None:
+            writer.write_table(pa.concat_tables(waiting), row_group_size=ROWS_PER_GROUP)
+            waiting.clear()
 
-    def __enter__(self) -> Self:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = pq.ParquetWriter(
-                self._temporary, SCHEMAS[Comparison], compression="zstd"
-            )
-        except OSError as error:
-            raise self._unwritten(error) from error
-        return self
+        def add(rows: pa.Table) -> None:
+            waiting.append(rows)
+            if sum(map(len, waiting)) >= ROWS_PER_GROUP:
+                write()
 
-    def add(self, rows: pa.Table) -> None:
-        self._tables.append(rows)
-        self._num_rows += len(rows)
-        if self._num_rows >= ROWS_PER_GROUP:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._num_rows:
-            try:
-                self._writer.write_table(
-                    pa.concat_tables(self._tables), row_group_size=ROWS_PER_GROUP
-                )
-            except OSError as error:
-                raise self._unwritten(error) from error
-            self._tables, self._num_rows = [], 0
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            if error is None:
-                self._flush()
-            self._writer.close()
-            if error is None:
-                self._temporary.replace(self._path)
-        except OSError as problem:
-            raise self._unwritten(problem) from problem
-        finally:
-            self._temporary.unlink(missing_ok=True)
-
-    def _unwritten(self, error: OSError) -> UnwrittenError:
-        return UnwrittenError(f"{self._path}: could not be written: {error.strerror}")
+        yield add
+        if any(map(len, waiting)):
+            write()
 
 
 def _filtered(
