@@ -17,12 +17,13 @@ from worldpm.train import loop, state
 from worldpm.train.begin import base_model, whole_tensors
 from worldpm.train.examples import load_examples
 from worldpm.train.lora import extract
-from worldpm.train.parallel import joined
+from worldpm.train.parallel import ALONE, joined
 from worldpm.train.state import checkpoints
 
 STEPS = ["data.batch_pairs=40"]  # five steps
 LORA = ["lora.rank=4", "lora.alpha=8", "optim.lr=1e-2"]
 SHARD = [*STEPS, "parallel.layout='shard'"]
+BEST = "shard, the best look is kept"  # of a rate so high that it is not the last
 CASES = {
     "replicate": STEPS,
     "shard": SHARD,
@@ -36,6 +37,7 @@ CASES = {
     "shard, less than a comparison for each": [
         "data.batch_pairs=1", "parallel.layout='shard'", "optim.warmup_ratio=0",
     ],
+    BEST: [*SHARD, "run.keep_best=true", "run.validate_every_steps=1", "optim.lr=1e-2"],
 }  # fmt: skip
 
 
@@ -97,10 +99,21 @@ def main(base, data, work):
             seen[name] = {"trace": trace(records), "whole": whole, "head": sorted(adapter.head)}
         seen["1 to 2"] = trace(go(base, sets, work / "one", SHARD, ranks, resume=True)[0])
         go(base, sets, work / "two", SHARD, ranks, stop=2)
+        seen["2 to 1 to 2"] = two_one_two(base, sets, work / "chain", ranks)
         seen["damaged"] = damaged(base, sets, work / "damaged", ranks)
         seen["not finite"] = not_finite(base, sets, work / "nan", ranks)
         seen["full"] = full(base, sets, work / "full", ranks)
     (work / f"seen-{ranks.rank}.json").write_text(json.dumps(seen))
+
+
+def two_one_two(base, sets, run, ranks):
+    """Two steps of both, one of the first alone, the rest of both: what the rest saw."""
+    go(base, sets, run, SHARD, ranks, stop=2)
+    if ranks.first:
+        records, _, _ = go(base, sets, run, STEPS, ALONE, resume=True, stop=3)
+        assert [r["step"] for r in trace(records)] == [3]
+    ranks.barrier()
+    return trace(go(base, sets, run, SHARD, ranks, resume=True)[0])
 
 
 def damaged(base, sets, run, ranks):

@@ -15,7 +15,7 @@ from worldpm.train.parallel import ALONE, Ranks, joined, share
 from worldpm.train.recipe import ParallelSettings
 
 sys.path.insert(0, str(Path(__file__).parent))
-from many import CASES, SHARD, STEPS, go, sets_of, trace
+from many import BEST, CASES, SHARD, STEPS, go, sets_of, trace
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +106,21 @@ def test_from_one_to_two_and_back(here, alone, both):
     records, _, notes = go(base, sets, work / "two", STEPS, ALONE, resume=True)
     assert_close(trace(records), whole[after:])
     assert notes == []
+
+
+def test_from_two_to_one_and_back(alone, both):
+    """Two processes, then one, then two, in one run: the last steps are those of one throughout."""
+    whole, _ = alone("shard")
+    after = next(i for i, r in enumerate(whole) if r["step"] == 4)
+    for seen in both:
+        assert_close(seen["2 to 1 to 2"], whole[after:])
+
+
+def test_the_best_is_an_earlier_one(alone):
+    """Where the best look is kept, it was not the last, so the weights had to be read back."""
+    steps, _ = alone(BEST)
+    looks = [r["validation_loss_nats"] for r in steps if r["kind"] == "validation"]
+    assert min(looks) < looks[-1]
 
 
 def test_both_fall_back_to_the_same_checkpoint(alone, both):
