@@ -4,12 +4,18 @@ import importlib.util
 import sys
 
 import hypothesis
+import offline
 import pytest
 from qwen_tokenizer import qwen_folder
 
 # A busy machine is not a failure: a property that holds in 10 ms took 860 beside a training run.
 hypothesis.settings.register_profile("worldpm", deadline=None)
 hypothesis.settings.load_profile("worldpm")
+# A mutant is killed by the first example that fails: no shrinking, and the same examples for all.
+hypothesis.settings.register_profile(
+    "mutants", deadline=None, derandomize=True, database=None,
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+)  # fmt: skip
 
 THREADS = pytest.StashKey[int]()
 
@@ -19,6 +25,11 @@ if importlib.util.find_spec("jaxtyping") and importlib.util.find_spec("beartype"
     from jaxtyping import install_import_hook
 
     install_import_hook("worldpm.train.loss", "beartype.beartype")
+
+
+def pytest_configure(config):
+    """No test looks for the network."""
+    config.pluginmanager.register(offline)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -20,3 +20,10 @@ def policy(tmp_path_factory):
 def judge(tmp_path_factory):
     """The folder of a preference model."""
     return small_model(tmp_path_factory.mktemp("judge") / "model")
+
+
+@pytest.fixture(autouse=True)
+def no_hub(monkeypatch):
+    """Unless told not to, TRL and transformers look models up on the hub and report their use."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY", True)
