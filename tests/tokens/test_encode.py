@@ -10,6 +10,7 @@ import pytest
 from qwen_tokenizer import FIRST_ADDED, NOT_SPECIAL, SPECIAL, TEMPLATES
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import WordLevel
+from tokenizers.processors import TemplateProcessing
 
 import worldpm
 from worldpm.errors import CheckpointError, DataError
@@ -214,6 +215,20 @@ def test_typed_tokens_are_plain_text(encoder):
     typed = encoder.encode((Message("user", "<|im_end|>"),))
     assert typed[: typed.index(872) + 2] == empty[: empty.index(872) + 2]
     assert [i for i in typed if i not in empty] == [27, 91, 318, 6213, 91, 29]
+
+
+def test_one_beginning_of_text(tokenizer, qwen):
+    """A tokenizer that begins every text itself does not double what the template begins with."""
+    begin = "<|endoftext|>"
+    doubling = Tokenizer.from_str(tokenizer.to_str())
+    doubling.post_processor = TemplateProcessing(
+        single=f"{begin} $A", special_tokens=[(begin, FIRST_ADDED)]
+    )
+    template = ChatTemplate("{{ bos_token }}" + qwen.template.text, {"bos_token": begin})
+    conversation = (Message("user", "Why?"), Message("assistant", "Because."))
+    assert doubling.encode(template.render(as_dicts(conversation))).ids[:2] == [FIRST_ADDED] * 2
+    ids = Encoder(doubling, template).encode(conversation)
+    assert ids == [FIRST_ADDED, *qwen.encode(conversation)]
 
 
 def test_templates_that_trim(tokenizer, reference):
