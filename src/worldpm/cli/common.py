@@ -183,14 +183,10 @@ def show_bytes(num_bytes: float) -> str:
 @contextmanager
 def new_file(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears under `path`, whole, if the block succeeds; `check_output` goes first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            yield file
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    from worldpm.store import whole_file
+
+    with whole_file(path) as partial, partial.open("wb") as file:
+        yield file
 
 
 @contextmanager

@@ -18,11 +18,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from worldpm.errors import CheckpointError, WorldPMError
+from worldpm.errors import CheckpointError, UnwrittenError
+from worldpm.jsonfiles import read_object
 from worldpm.model.config import ModelConfig, hf_config, parse_config
 from worldpm.model.decoder import PreferenceModel, linear_head, mlp_head
 from worldpm.records import Message
-from worldpm.store import write_atomic
+from worldpm.store import whole_file, write_atomic
 from worldpm.tokens.encode import Encoder
 
 TOKENIZER_FILES = (
@@ -47,15 +48,7 @@ ARCHITECTURES = {  # by family, and whether the head is an MLP
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file of a checkpoint; CheckpointError names the file."""
-    try:
-        value = orjson.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file; is this a complete checkpoint?") from None
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise CheckpointError(f"{path}: cannot be read as JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: not a JSON object")
-    return value
+    return read_object(path, CheckpointError, "is this a complete checkpoint?")
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -175,16 +168,13 @@ def check_shapes(
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write one safetensors file, whole or not at all; WorldPMError if it cannot be written."""
-    partial = path.with_name(f".{path.name}.tmp")
+    """Write one safetensors file, whole or not at all; UnwrittenError if it cannot be written."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(dict(tensors), partial, metadata={"format": "pt"})
-        partial.chmod(0o644)  # the library makes files that only their owner can read
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
-        raise WorldPMError(f"{path}: could not be written: {error}") from error
+        with whole_file(path) as partial:
+            save_file(dict(tensors), partial, metadata={"format": "pt"})
+            partial.chmod(0o644)  # the library makes files that only their owner can read
+    except SafetensorError as error:
+        raise UnwrittenError(f"{path}: could not be written: {error}") from error
 
 
 def save_weights(
@@ -256,7 +246,7 @@ def write_model(
             if (tokenizer_from / name).is_file() and folder.resolve() != tokenizer_from.resolve():
                 shutil.copyfile(tokenizer_from / name, folder / name)
     except OSError as error:
-        raise WorldPMError(f"{folder}: could not be written: {error}") from error
+        raise UnwrittenError(f"{folder}: could not be written: {error}") from error
     save_weights(tensors, folder)
     pad_token = _choose_pad_token(folder)
     if (folder / "tokenizer.json").is_file():
