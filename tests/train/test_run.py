@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -277,6 +278,21 @@ def test_resume_with_other_settings_is_refused(base, data, whole, tmp_path):
     with pytest.raises(WorldPMError, match="began with another base and data;"):
         go(tiny_base(tmp_path / "b", head=True), [other], run, resume=True)
     assert (run / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_run_of_before_a_setting_goes_on(base, data, whole, tmp_path):
+    """A key that its recipe lacks counts at its default, and only there."""
+    run = shutil.copytree(whole[0], tmp_path / "run")
+    record = json.loads((run / "run.json").read_text())
+    assert record["recipe"]["run"].pop("keep_best") is False
+    (run / "run.json").write_text(json.dumps(record))
+    assert go(base, data, run, resume=True) == whole[1]
+    with pytest.raises(WorldPMError, match="began with another recipe;"):
+        go(base, data, run, "run.keep_best=true", resume=True)
+    record["recipe"]["gone"] = 1
+    (run / "run.json").write_text(json.dumps(record))
+    with pytest.raises(WorldPMError, match="began with another recipe;"):
+        go(base, data, run, resume=True)
 
 
 def test_outputs_are_not_overwritten(base, data, whole, tmp_path):

@@ -18,15 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from pydantic import ValidationError
 
 from worldpm.errors import ConfigError, OutputExistsError, WorldPMError
+from worldpm.jsonfiles import read_object
 from worldpm.model.adapter import WEIGHTS, read_adapter, write_adapter
 from worldpm.model.allocator import keep_freed_memory
-from worldpm.model.checkpoint import (
-    read_json,
-    weight_files,
-    write_model,
-)
+from worldpm.model.checkpoint import weight_files, write_model
 from worldpm.model.export import check_golden
 from worldpm.store import MANIFEST, file_sha256, part_files, read_manifest, versions, write_atomic
 from worldpm.tokens.encode import Encoder
@@ -159,11 +157,11 @@ def _check_run(run: Path, identity: dict[str, Any], *, resume: bool, force: bool
     """Whether the run is one to go on with; raises where it may not be, nor a new one begin."""
     path = run / "run.json"
     if resume and path.is_file():
-        begun = read_json(path)
-        for recipe in (begun.get("recipe"), identity["recipe"]):
-            if isinstance(recipe, dict):  # how processes share the work may change on the way
-                recipe.pop("parallel", None)
-        differs = [key for key in identity if begun.get(key) != identity[key]]
+        begun, wanted = (
+            {**each, "recipe": _compared(each.get("recipe"))}
+            for each in (read_object(path), identity)
+        )
+        differs = [key for key in wanted if begun.get(key) != wanted[key]]
         if differs:
             raise WorldPMError(
                 f"{run}: began with another {' and '.join(differs)}; resume with the same, "
@@ -178,6 +176,17 @@ def _check_run(run: Path, identity: dict[str, Any], *, resume: bool, force: bool
     if run.exists() and not force:
         raise OutputExistsError(f"{run}: exists already; give another -o, --resume or --force")
     return False
+
+
+def _compared(recipe: object) -> object:
+    """What of a recorded recipe must be the same: how processes share the work may change.
+
+    A key that it lacks, since it is of before that key, has its default.
+    """
+    try:
+        return Recipe.model_validate(recipe).model_dump(mode="json", exclude={"parallel"})
+    except ValidationError:  # of a version that had other keys, or damaged
+        return recipe
 
 
 def _begin_run(run: Path, identity: dict[str, Any]) -> None:
