@@ -21,6 +21,21 @@ def test_hash_is_fixed_for_all_time():
     assert 0 <= unit_hash() < 1
 
 
+def test_splits_are_fixed_for_all_time():
+    """Known splits, by seed and source, of settings and of a fraction given: they never move."""
+    letters = {"train": "t", "validation": "v", "test": "x"}
+
+    def drawn(source="ai.stackexchange.com", seed=0, **given):
+        settings = SplitSettings(validation=0.3, test=0.3, seed=seed)
+        return "".join(letters[split_of(settings, source, str(key), **given)] for key in range(40))
+
+    assert drawn() == "tvvtttvvtxxtxtxtvtvtttxttvtvtvtxxvtxxxtt"
+    assert drawn(seed=1) == "tvtxxxvxttvttvxttttxtttxxxtvxvxvxtttvtxv"
+    assert drawn(source="physics.stackexchange.com") == "tvvtxxvtxxxxvxvtxtxxxxvtttxvtxvttxtttxtx"
+    assert drawn(test=0.7) == "txxxxxvxxxxxxxxxvtxxxxxxtxxxxxxxxxxxxxtx"
+    assert drawn(test=0.0) == "tvvtttvvttttvtvtvtvttttttvtvtvtttvttvttt"
+
+
 def test_fractions_are_met():
     """A tenth and a twentieth of many keys, within four deviations."""
     counts = Counter(splits(test=0.1, validation=0.05))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from worldpm.tokens import pack as pack_module
 from worldpm.tokens import tree as tree_module
 from worldpm.tokens.pack import pack
-from worldpm.tokens.tree import ROOT, build_tree
+from worldpm.tokens.tree import ROOT, build_tree, common_prefix, split_sequences
 
 # Three token ids only, so that prefixes, equal replies and late forks come up all the time.
 SEQUENCES = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=12), min_size=1, max_size=8)
@@ -134,3 +134,33 @@ def test_pack(sizes, budget):
         assert len(batch) == 1 or sum(sizes[i] for i in batch) <= budget
     for batch, following in pairwise(batches):
         assert sum(sizes[i] for i in batch) + sizes[following[0]] > budget
+
+
+@given(SEQUENCES, SEQUENCES)
+def test_common_prefix(one, other):
+    """The longest beginning that both have, either way round."""
+    for a, b in zip(one, other, strict=False):
+        shared = common_prefix(a, b)
+        assert shared == common_prefix(b, a)
+        assert a[:shared] == b[:shared]
+        assert shared == min(len(a), len(b)) or a[shared] != b[shared]
+
+
+@given(SEQUENCES, st.integers(1, 30))
+def test_groups_keep_order_and_budget(sequences, budget):
+    """Every sequence once, in order; a group's tree is within the budget, or it is alone."""
+    groups = split_sequences(sequences, budget)
+    assert [i for group in groups for i in group] == list(range(len(sequences)))
+    for group in groups:
+        size = build_tree([sequences[i] for i in group]).tokens.size
+        assert size <= budget or len(group) == 1
+
+
+def test_groups_are_as_large_as_they_may_be():
+    """What is shared with a group's first sequence costs nothing, and the budget is met in full."""
+    sequences = [[1, 2, 3], [1, 2, 4], [1, 2, 3, 5], [9], [9, 8, 7, 6, 5, 4], [9]]
+    assert split_sequences(sequences, 5) == [[0, 1, 2], [3], [4], [5]]
+    assert split_sequences(sequences, 4) == [[0, 1], [2], [3], [4], [5]]
+    assert split_sequences(sequences, 6) == [[0, 1, 2, 3], [4, 5]]
+    assert split_sequences([[1, 2], [1, 3], [1, 4], [5]], 4) == [[0, 1, 2], [3]]
+    assert split_sequences([], 4) == []
