@@ -34,6 +34,16 @@ def test_several_roots():
     assert batch.positions.tolist() == [0, 1, 0]
 
 
+def test_a_batch_moves_as_a_whole():
+    """All three tensors go to the device, the plan stays as it is."""
+    batch = collate([build_tree([[1, 2, 3], [1, 2, 4]])])
+    moved = batch.to(torch.device("meta"))
+    assert {t.device.type for t in (moved.tokens, moved.positions, moved.leaves)} == {"meta"}
+    assert moved.leaves.shape == batch.leaves.shape
+    plan = ("segments", "ancestors", "replies_per_tree")
+    assert all(getattr(moved, name) == getattr(batch, name) for name in plan)
+
+
 def test_batch_is_its_trees_side_by_side():
     """Whatever the trees, a batch is the batches of each one joined, leaves moved along."""
     rng = np.random.default_rng(3)

@@ -171,6 +171,38 @@ def test_certainty_weighs_by_up_and_down_votes():
     assert run(thread(9, 1), certainty=True)[0] == {(0, 1): (8.0, 1.0)}
 
 
+def test_certainty_needs_all_four_counts():
+    """Where one of them is not known, the edge weighs 1; equal counts settle nothing."""
+    of = thread(9, 1, ups=(10, 2))
+    for number, lost in ((1, "up"), (1, "down"), (2, "up"), (2, "down")):
+        posts = list(of.posts)
+        posts[number] = replace(posts[number], **{lost: None})
+        partly = replace(of, posts=tuple(posts))
+        assert run(partly, certainty=True)[0] == {(0, 1): (8.0, 1.0)}
+    alike = run(thread(2, 2, accepted=0, ups=(5, 5)), certainty=True)
+    assert alike == (None, {"all_votes_uncertain": 1})
+
+
+def test_certainty_and_exposure_multiply():
+    """An edge of both choices weighs their product."""
+    of, rule = thread(1, 9, ups=(2, 10)), {"exposure": ExposureSettings(rule="weighted")}
+    findings = Findings(exposure=HALVED)
+    sure = run(of, certainty=True)[0][1, 0][1]
+    seen = run(of, findings, **rule)[0][1, 0][1]
+    assert 0 < sure < 1 < seen
+    assert run(of, findings, certainty=True, **rule)[0][1, 0][1] == pytest.approx(sure * seen)
+
+
+def test_a_difference_of_rounding_is_none():
+    """Scores that part after the ninth decimal are one score; the ninth itself counts."""
+    settings = PairSettings(min_margin=1)
+    posts = thread(0, 0).answers
+    rated = rate(posts, thread(0, 0).question, settings, None)
+    for by, reason in ((4e-10, Refusal.EQUAL), (2e-9, Refusal.MARGIN_TOO_SMALL)):
+        apart = replace(rated, scores=(1.0, 1.0 + by))
+        assert apart.edge(0, 1) == apart.first_edge([0, 1]) == reason
+
+
 def test_topics_weigh_all_edges_of_a_thread():
     """The thread's weight multiplies each edge's own."""
     findings = Findings(topics=TagWeights({"site": {"rare": 3.0, "common": 0.5}}))

@@ -55,6 +55,7 @@ def test_attribution_is_kept():
     assert (meta["url"], meta["license"], meta["author"]) == ("http://q", "CC BY-SA 4.0", "asker")
     assert [post["id"] for post in meta["posts"]] == ["a0", "a1"]
     assert {(post["url"], post["author"]) for post in meta["posts"]} == {("u", "me")}
+    assert meta["tags"] == ["tag"]
 
 
 def test_the_time_of_each_post_is_kept():
@@ -120,7 +121,7 @@ def test_sampling_keeps_an_edge_whenever_there_is_one(votes, most, margin, seed)
         assert comparison is None
         assert sum(dropped.values()) == 1
         return
-    assert len(comparison.replies) <= most
+    assert len(comparison.replies) == min(most, len(votes))
     assert comparison.better
     assert all(edge.margin >= margin for edge in comparison.better)
     kept = [int(post["id"][1:]) for post in comparison.meta["posts"]]
@@ -145,6 +146,30 @@ def test_sampling_depends_on_the_seed_and_nothing_else():
     of = thread(*range(30))
     draws = [tuple(p["id"] for p in run(of, seed=s)[0].meta["posts"]) for s in (0, 0, 1)]
     assert draws[0] == draws[1] != draws[2]
+
+
+def test_draws_are_fixed_for_all_time():
+    """Known draws of answers and of pairs, by seed and source: an update moves no data set."""
+
+    def drawn(source="site", **settings):
+        of = replace(thread(*range(12)), source=source)
+        comparison, _ = run(of, **settings)
+        kept = [int(post["id"][1:]) for post in comparison.meta["posts"]]
+        return kept, [(kept[e.winner], kept[e.loser]) for e in comparison.better]
+
+    assert drawn(max_replies=4)[0] == [0, 4, 7, 9]
+    assert drawn(max_replies=4, seed=1)[0] == [3, 5, 7, 8]
+    assert drawn(max_replies=4, source="other")[0] == [0, 4, 6, 11]
+    assert drawn(max_replies=12, pairs_per_thread=3)[1] == [(3, 1), (11, 5), (11, 6)]
+    assert drawn(max_replies=12, pairs_per_thread=3, seed=1)[1] == [(7, 2), (8, 2), (9, 3)]
+
+
+def test_a_draw_without_an_edge_gives_way_to_the_first_there_is():
+    """Of 40 answers one has another score: it is kept with others drawn, as many as may be."""
+    comparison, _ = run(thread(*[1] * 39, 5), max_replies=3)
+    kept = [post["id"] for post in comparison.meta["posts"]]
+    assert kept == ["a19", "a34", "a39"]
+    assert [(e.winner, e.loser, e.margin) for e in comparison.better] == [(2, 0, 4), (2, 1, 4)]
 
 
 def test_settings_out_of_range_are_refused():
