@@ -97,3 +97,17 @@ def test_two_arms_data_is_made_once(script):
     code, lines = script("two-arms.sh")
     assert len(lines) == 1
     assert "--minutes" not in lines[0]
+
+
+def test_every_table_is_made_once(script, tmp_path):
+    """Each table of the results has its benchmark run; what is there is not run again."""
+    code, lines = script("bench.sh")
+    assert code == 0
+    ran = [line.split()[1] for line in lines if line.startswith("python")]
+    assert [Path(each).stem for each in ran] == ["forum", "serve", "train", "precision", "score"]
+    (tmp_path / "made" / "bench" / "train.json").rmdir()
+    code, lines = script("bench.sh")
+    assert code == 0
+    assert [line.split()[1].rpartition("/")[2] for line in lines if "python" in line] == [
+        "train.py"
+    ]
