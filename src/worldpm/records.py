@@ -31,6 +31,11 @@ Conversation = tuple[Message, ...]
 """Messages in order, so that prompt + reply is tuple addition."""
 
 
+def turns(conversation: Conversation) -> list[dict[str, str]]:
+    """The messages as JSON and chat templates have them: `{"role": ..., "content": ...}` each."""
+    return [{"role": message.role, "content": message.content} for message in conversation]
+
+
 @dataclass(frozen=True, slots=True)
 class Post:
     """One post of a forum thread, its text already in Markdown.

@@ -1,7 +1,7 @@
 """Records <-> the rows of our Parquet files: their columns, and what a row must hold.
 
-to_row(comparison)  ->  {"id": "1", "prompt": [{"role": "user", ...}], ..., "meta": "{}"}
-READERS[Comparison](row)  ->  comparison, or ValueError saying what is wrong with the row
+to_table(Comparison, comparisons)   ->  a table whose columns are those of SCHEMAS[Comparison]
+READERS[Comparison](row)            ->  comparison, or ValueError saying what is wrong with the row
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,17 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from worldpm.records import ROLES, Comparison, Conversation, Edge, Message, Post, Thread, edge_fault
+from worldpm.records import (
+    ROLES,
+    Comparison,
+    Conversation,
+    Edge,
+    Message,
+    Post,
+    Thread,
+    edge_fault,
+    turns,
+)
 
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 SCHEMAS: dict[type, pa.Schema] = {
@@ -77,10 +87,6 @@ REQUIRED: dict[type, frozenset[str]] = {
 }
 
 
-def _messages_row(conversation: Conversation) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": message.content} for message in conversation]
-
-
 def _messages(rows: Sequence[Mapping[str, Any]]) -> Conversation:
     for index, row in enumerate(rows):
         if row["role"] not in ROLES:
@@ -96,31 +102,13 @@ def comparison_row(comparison: Comparison) -> dict[str, Any]:
         "id": comparison.id,
         "source": comparison.source,
         "subset": comparison.subset,
-        "prompt": _messages_row(comparison.prompt),
-        "replies": [_messages_row(reply) for reply in comparison.replies],
+        "prompt": turns(comparison.prompt),
+        "replies": [turns(reply) for reply in comparison.replies],
         "better": [
             {"winner": e.winner, "loser": e.loser, "margin": e.margin, "weight": e.weight}
             for e in comparison.better
         ],
         "meta": dict(comparison.meta),
-    }
-
-
-def to_row(record: Comparison | Thread) -> dict[str, Any]:
-    """A record as the values of one Parquet row, whose columns are those of `SCHEMAS`."""
-    if isinstance(record, Comparison):
-        row = comparison_row(record)
-        row["meta"] = orjson.dumps(row["meta"]).decode()
-        return row
-    return {
-        "id": record.id,
-        "source": record.source,
-        "title": record.title,
-        "tags": list(record.tags),
-        "posts": [{name: getattr(p, name) for name in Post.__slots__} for p in record.posts],
-        "url": record.url,
-        "license": record.license,
-        "num_prompt_posts": record.num_prompt_posts,
     }
 
 

@@ -33,7 +33,7 @@ from worldpm.model.outline import Outline, lacks_weights, rough_tokens
 from worldpm.model.plan import BATCH_TOKENS, MemoryPlan, choose_runner, plan_memory
 from worldpm.model.probe import measure_speeds, outline_speeds
 from worldpm.model.weights import Weights
-from worldpm.records import Comparison, Conversation, Message, Score
+from worldpm.records import Comparison, Conversation, Message, Score, turns
 from worldpm.results import Ranking, Trace
 from worldpm.rows import comparison_from_row
 from worldpm.tokens.encode import Encoder
@@ -223,9 +223,7 @@ def _one_ahead(
 
 
 def _plain(text: str | Conversation) -> object:
-    if isinstance(text, str):
-        return text
-    return [{"role": message.role, "content": message.content} for message in text]
+    return text if isinstance(text, str) else turns(text)
 
 
 def load(

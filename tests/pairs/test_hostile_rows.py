@@ -19,7 +19,7 @@ from published_sets import write
 from worldpm.errors import DataError
 from worldpm.pairs.published import PUBLISHED
 from worldpm.records import Comparison
-from worldpm.schema import READERS, SCHEMAS, to_row
+from worldpm.schema import READERS, to_table
 
 
 def talk(*contents):
@@ -112,8 +112,8 @@ def outcome(name, path):
     for comparison in found:
         assert len(comparison.replies) >= 2
         assert comparison.better
-    table = pa.Table.from_pylist([to_row(comparison) for comparison in found], SCHEMAS[Comparison])
-    assert [READERS[Comparison](row) for row in table.to_pylist()] == found
+    rows = to_table(Comparison, found).to_pylist()
+    assert [READERS[Comparison](row) for row in rows] == found
     return len(found), dropped.total()
 
 

@@ -1,7 +1,7 @@
 """`pairs --filter-with MODEL`: a checkpoint as the function that the filter of edges asks.
 
 score = load_filter("default")      # the only place where `pairs` imports torch
-rm_filter(comparisons, score, drop, low=0.0)
+build_pairs(..., filter_with=("default", score))
 """
 
 from typing import Annotated

@@ -40,7 +40,7 @@ from worldpm.cli.planning import announce_plan, follow, scratch_of
 from worldpm.cli.sharing import join, share_of_process
 from worldpm.errors import ConfigError, DataError
 from worldpm.model.memory import parse_bytes
-from worldpm.records import Comparison, Score
+from worldpm.records import Comparison, Score, turns
 
 if TYPE_CHECKING:
     from worldpm.score import Scorer
@@ -269,10 +269,7 @@ def _chosen(comparison: Comparison, scores: Sequence[Score]) -> dict[str, Any]:
     """The prompt and the best reply as messages, in the form that TRL fine-tunes on."""
     values = [each.value for each in scores]
     reply = comparison.replies[values.index(max(values))]
-    return {
-        name: [{"role": message.role, "content": message.content} for message in messages]
-        for name, messages in (("prompt", comparison.prompt), ("completion", reply))
-    }
+    return {"prompt": turns(comparison.prompt), "completion": turns(reply)}
 
 
 def _row(single: bool, row_id: object, scores: Sequence[Score]) -> dict[str, Any]:

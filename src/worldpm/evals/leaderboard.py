@@ -19,7 +19,7 @@ import orjson
 from worldpm.evals.metrics import Scores, check_scores, right_replies
 from worldpm.evals.protocols import protocol
 from worldpm.evals.shaping import EQUAL
-from worldpm.records import Comparison, Conversation
+from worldpm.records import Comparison, turns
 from worldpm.store import write_atomic
 
 MODEL_TYPE = "Seq. Classifier"
@@ -56,8 +56,8 @@ def _row(comparison: Comparison, values: list[float]) -> dict[str, Any]:
         chosen, rejected = (edge.winner, edge.loser) if edge else (0, 1)
         whole = comparison.conversations()
         return {
-            "text_chosen": _messages(whole[chosen]),
-            "text_rejected": _messages(whole[rejected]),
+            "text_chosen": turns(whole[chosen]),
+            "text_rejected": turns(whole[rejected]),
             "scores_chosen": values[chosen],
             "scores_rejected": values[rejected],
             "results": int(edge is not None and values[chosen] > values[rejected]),
@@ -67,16 +67,12 @@ def _row(comparison: Comparison, values: list[float]) -> dict[str, Any]:
     order = [*right, *(reply for reply in range(len(values)) if reply not in right)]
     top = [reply for reply in order if values[reply] == max(values)]
     return {
-        "text": [_messages(comparison.conversations()[reply]) for reply in order],
+        "text": [turns(comparison.conversations()[reply]) for reply in order],
         "scores": [values[reply] for reply in order],
         "results": sum(reply in right for reply in top) / len(top),
         "num_correct": len(right),
         **place,
     }
-
-
-def _messages(conversation: Conversation) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": message.content} for message in conversation]
 
 
 def write_rewardbench(

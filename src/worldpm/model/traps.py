@@ -15,7 +15,7 @@ from worldpm.errors import CheckpointError
 from worldpm.model.checkpoint import ARCHITECTURES, read_json
 from worldpm.model.config import ModelConfig
 from worldpm.model.faults import Check, State, some
-from worldpm.records import Message
+from worldpm.records import Message, turns
 from worldpm.tokens.encode import Encoder
 from worldpm.tokens.template import WORLDPM_TEMPLATE, ChatTemplate
 
@@ -118,7 +118,7 @@ def template_traps(encoder: Encoder, config: ModelConfig | None) -> Iterator[Che
             "WorldPM reads at <|endoftext|>; a template that ends in a line end was measured to "
             "move a reward by 0.45",
         )  # fmt: skip
-    plain = [{"role": message.role, "content": message.content} for message in PROBE]
+    plain = turns(PROBE)
     explicit = [{"role": "system", "content": ""}, *plain]
     written = template.render(explicit)
     canonical = ChatTemplate(WORLDPM_TEMPLATE).render(explicit)

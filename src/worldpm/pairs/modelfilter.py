@@ -1,7 +1,7 @@
 """Comparisons and a reward model's scores -> the edges whose margin by the model is as asked.
 
-    for kept in rm_filter(comparisons, score, drop, low=0.0): ...     # where the model agrees
-    rm_filter(comparisons, score, drop, low=0.7, high=1.6)            # one bucket of the paper's
+    for kept in rm_filter(comparisons, score, FilterSettings()): ...     # where the model agrees
+    rm_filter(comparisons, score, FilterSettings(low=0.7, high=1.6))     # a bucket of the paper's
 
 The margin is score(winner) - score(loser), in log-odds units. Mind what the paper found (appendix
 D, Tables 10 to 12; WorldPM 7B): dropping the edges that a 72B reward model disagrees with moved
@@ -11,7 +11,7 @@ structure in the other direction. A filter makes the set agree with its model ra
 and the authors did not use it.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 
@@ -38,19 +38,9 @@ class FilterSettings(Settings):
 
 
 def rm_filter(
-    comparisons: Iterable[Comparison],
-    score: ScoreFn,
-    drop: Callable[[Comparison, str, int], None],
-    *,
-    low: float | None = 0.0,
-    high: float | None = None,
+    comparisons: Iterable[Comparison], score: ScoreFn, settings: FilterSettings
 ) -> Iterator[Comparison]:
-    """Yield the comparisons with the edges of low < margin <= high; None is no bound.
-
-    `drop(comparison, "filtered_by_model", edges)` is called for each that loses edges, with how
-    many; one that loses all of them is not yielded. Replies stay, also those without an edge. A
-    comparison without edges has nothing to filter, and passes.
-    """
+    """Yield each comparison with the edges of low < margin <= high, maybe none; replies stay."""
     rest = iter(comparisons)
     while chunk := list(islice(rest, COMPARISONS_AT_ONCE)):
         for comparison, scores in zip(chunk, score(chunk), strict=True):
@@ -58,13 +48,11 @@ def rm_filter(
             kept = tuple(
                 edge
                 for edge in comparison.better
-                if _within(scores[edge.winner] - scores[edge.loser], low, high)
+                if _within(scores[edge.winner] - scores[edge.loser], settings)
             )
-            if lost := len(comparison.better) - len(kept):
-                drop(comparison, REASON, lost)
-            if kept or not comparison.better:
-                yield replace(comparison, better=kept)
+            yield replace(comparison, better=kept)
 
 
-def _within(margin: float, low: float | None, high: float | None) -> bool:
+def _within(margin: float, settings: FilterSettings) -> bool:
+    low, high = settings.low, settings.high
     return (low is None or low < margin) and (high is None or margin <= high)

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from worldpm.ledger import Lost, ledger_path, read_ledger_file, write_ledger
 from worldpm.pairs.compared import compared_path, read_compared
 from worldpm.pairs.deciding import read_verdicts
-from worldpm.pairs.modelfilter import rm_filter
+from worldpm.pairs.modelfilter import REASON, rm_filter
 from worldpm.pairs.settings import PairSettings
 from worldpm.pairs.split import Split, split_of
 from worldpm.pairs.tasks import read_keys
@@ -77,7 +77,7 @@ def write_group(task: WriteTask, folder: Path, score: ScoreFn | None = None) -> 
                 if left < key["num_edges"]:
                     numbers["edges_filtered_by_model"] += key["num_edges"] - left
                 if not left:
-                    lost.append(Lost(key["source"], key["id"], "filtered_by_model"))
+                    lost.append(Lost(key["source"], key["id"], REASON))
                     continue
                 chosen[split].append(place)
                 sources.setdefault(key["source"], Counter())[split] += 1
@@ -129,16 +129,8 @@ def _filtered(
     """
     records = [READERS[Comparison](row) for row in table.to_pylist()]
     asked = [n for n, stay in enumerate(stays) if stay]
-    bounds = settings.filter
-    kept = {
-        (each.source, each.id): each
-        for each in rm_filter(
-            [records[n] for n in asked], score, lambda *_: None, low=bounds.low, high=bounds.high
-        )
-    }
     edges = {}
-    for n in asked:
-        found = kept.get((records[n].source, records[n].id))
-        edges[n] = 0 if found is None else len(found.better)
-        records[n] = found or records[n]
+    filtered = rm_filter([records[n] for n in asked], score, settings.filter)
+    for n, found in zip(asked, filtered, strict=True):
+        records[n], edges[n] = found, len(found.better)
     return to_table(Comparison, records), edges

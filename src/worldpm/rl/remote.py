@@ -16,7 +16,7 @@ from typing import Any
 
 from worldpm.calls import Service, finite
 from worldpm.errors import ConfigError
-from worldpm.records import Comparison, Conversation, ScoreFn
+from worldpm.records import Comparison, ScoreFn, turns
 
 URL_VARIABLE, KEY_VARIABLE = "WORLDPM_URL", "WORLDPM_API_KEY"
 MOST_REPLIES = 256  # of a request; a server takes 512 if not told otherwise
@@ -55,11 +55,11 @@ def remote(
     extra: dict[str, Any] = {"truncate": truncate} | ({} if model is None else {"model": model})
 
     def one(comparison: Comparison) -> list[float]:
-        prompt = _turns(comparison.prompt)
+        prompt = turns(comparison.prompt)
         first = zlib.crc32(repr(prompt).encode("utf-8", "backslashreplace"))
         scores: list[float] = []
         for start in range(0, len(comparison.replies), MOST_REPLIES):
-            replies = [_turns(reply) for reply in comparison.replies[start : start + MOST_REPLIES]]
+            replies = [turns(reply) for reply in comparison.replies[start : start + MOST_REPLIES]]
             body = {"prompt": prompt, "responses": replies, **extra}
             read = partial(_scores, count=len(replies))
             scores += service.ask("/v1/compare", body, read, first=first)
@@ -72,10 +72,6 @@ def remote(
             return list(threads.map(one, comparisons))
 
     return score
-
-
-def _turns(conversation: Conversation) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": message.content} for message in conversation]
 
 
 def _scores(answer: Any, count: int) -> list[float]:

@@ -28,7 +28,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from worldpm.errors import DataError, WorldPMError
-from worldpm.records import Comparison
+from worldpm.records import Comparison, turns
 from worldpm.report.ranking import ranked
 from worldpm.serve.errors import refusal
 from worldpm.serve.own import CompareBody, ScoreBody, Signature, parse_compare, parse_score
@@ -63,7 +63,7 @@ def canonical(value: Any) -> bytes:
 def input_sha256(comparisons: Iterable[Comparison], *, truncate: bool) -> str:
     """The digest of what was scored."""
     conversations = [
-        [{"role": message.role, "content": message.content} for message in conversation]
+        turns(conversation)
         for comparison in comparisons
         for conversation in comparison.conversations()
     ]

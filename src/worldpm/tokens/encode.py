@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worldpm.errors import CheckpointError, DataError
-from worldpm.records import ROLES, Comparison, Conversation, Message
+from worldpm.records import ROLES, Comparison, Conversation, Message, turns
 from worldpm.tokens.template import ChatTemplate
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class Encoder:
                     "control tokens would act as real ones; use a byte-level BPE tokenizer"
                 )
         for probe in _PROBES:
-            messages = [{"role": message.role, "content": message.content} for message in probe]
+            messages = turns(probe)
             if messages[0]["role"] != "system":
                 messages.insert(0, {"role": "system", "content": ""})
             whole = self.template.render(messages)
