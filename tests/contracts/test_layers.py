@@ -12,7 +12,7 @@ SRC = Path(__file__).parents[2] / "src" / "worldpm"
 MODULES = sorted(SRC.rglob("*.py"))
 
 BASE = {
-    "errors", "jsonfiles", "records", "schema", "store", "config", "rows", "work", "making",
+    "errors", "hub", "jsonfiles", "records", "schema", "store", "config", "rows", "work", "making",
     "progress", "ledger", "surface", "events", "rendered", "calls",
 }  # fmt: skip
 # The table of docs: a layer and what it may stand on, beside itself.

@@ -13,7 +13,8 @@ from huggingface_hub import errors
 from tiny import small_model
 
 from worldpm.errors import CheckpointError
-from worldpm.model.hub import HUB_ID, locate
+from worldpm.hub import parse_hub_id
+from worldpm.model.hub import locate
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 STRANGERS = (
@@ -37,7 +38,8 @@ def hub(remote, tmp_path, monkeypatch):
     """A stand-in for `snapshot_download` that copies what its patterns allow, and keeps notes."""
     calls = []
 
-    def snapshot_download(name, *, revision, allow_patterns, ignore_patterns):
+    def snapshot_download(name, *, repo_type, revision, allow_patterns, ignore_patterns):
+        assert repo_type == "model"
         calls.append((name, revision))
         folder = tmp_path / "snapshots" / COMMIT
         for path in remote.rglob("*"):
@@ -115,8 +117,7 @@ def test_folders_win(hub, remote, tmp_path, monkeypatch):
 )
 def test_what_is_an_id(text, parts):
     """Two plain names and a revision; nothing that climbs out of a folder or names a server."""
-    found = HUB_ID.fullmatch(text)
-    assert (found and (found["name"], found["revision"])) == parts
+    assert parse_hub_id(text) == parts
 
 
 def test_another_family_is_refused_before_its_weights(hub, remote, tmp_path, monkeypatch):

@@ -9,11 +9,11 @@ that decide whether we can read it come first, so that a model of another family
 its weights are downloaded. HF_HUB_OFFLINE, HF_HOME and HF_TOKEN act as everywhere.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from worldpm.errors import CheckpointError
+from worldpm.hub import HubError, parse_hub_id, snapshot
 from worldpm.model.checkpoint import CONTRACT, TOKENIZER_FILES, read_config, weight_files
 from worldpm.model.default import Say, to_stderr
 
@@ -21,7 +21,6 @@ SETTINGS = ("config.json", "model.safetensors.index.json", CONTRACT, *TOKENIZER_
 WEIGHTS = ("*.safetensors",)
 # A pattern's * goes across folders; Mistral's and Meta's repositories hold everything twice.
 NOT_WANTED = ("*/*", "consolidated*")
-HUB_ID = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +45,10 @@ def locate(model: str | Path | None, *, say: Say = to_stderr, with_weights: bool
         folder = fetch(say=say)
         return Located(folder, folder.name)
     folder = Path(model).expanduser()
-    hub_id = None if isinstance(model, Path) else HUB_ID.fullmatch(model)
+    hub_id = None if isinstance(model, Path) else parse_hub_id(model)
     if folder.exists() or hub_id is None:
         return Located(folder, folder.name)
-    return _from_hub(hub_id["name"], hub_id["revision"], say, with_weights)
+    return _from_hub(*hub_id, say, with_weights)
 
 
 def _from_hub(name: str, revision: str | None, say: Say, with_weights: bool) -> Located:
@@ -73,34 +72,8 @@ def _from_hub(name: str, revision: str | None, say: Say, with_weights: bool) -> 
 
 
 def _snapshot(name: str, revision: str | None, patterns: tuple[str, ...]) -> Path:
-    import huggingface_hub
-    from huggingface_hub import errors
-
-    called = f"{name}@{revision}" if revision else name
     try:
-        return Path(
-            huggingface_hub.snapshot_download(
-                name,
-                revision=revision,
-                allow_patterns=list(patterns),
-                ignore_patterns=list(NOT_WANTED),
-            )
-        )
-    except errors.GatedRepoError:
-        reason = "its owner asks you to accept terms on the hub first; do so and set HF_TOKEN"
-    except errors.RepositoryNotFoundError:
-        reason = "the hub has no such model, or it is private and HF_TOKEN is not set"
-    except errors.RevisionNotFoundError:
-        reason = f"the hub's model has no revision {revision!r}"
-    except errors.LocalEntryNotFoundError:
-        reason = (
-            "HF_HUB_OFFLINE is set and it is not in the cache"
-            if huggingface_hub.constants.HF_HUB_OFFLINE
-            else "the hub cannot be reached and it is not in the cache; give a folder"
-        )
-    except Exception as error:  # the libraries beneath have many classes and no common one
-        text = (str(error).strip().splitlines() or ["no reason given"])[0]
-        reason = f"{type(error).__name__}: {text}"
-    raise CheckpointError(
-        f"{called}: no such folder, and it could not be had from the Hugging Face hub: {reason}"
-    )
+        return snapshot(name, revision, kind="model", patterns=patterns, not_wanted=NOT_WANTED)
+    except HubError as error:
+        called = f"{name}@{revision}" if revision else name
+        raise CheckpointError(f"{called}: no such folder, and {error}") from None

@@ -7,14 +7,12 @@ readers as a download by hand: nothing that a repository holds is ever run, and 
 the commit and the files' hashes. HF_HUB_OFFLINE, HF_HOME and HF_TOKEN act as everywhere.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from worldpm.errors import DataError
+from worldpm.hub import HubError, parse_hub_id, snapshot
 from worldpm.pairs.published import ABOUT
-
-HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +26,8 @@ class HubSet:
 
 def hub_name(src: str) -> tuple[str, str | None] | None:
     """(id, revision) if `src` is no path that exists but may be on the hub; else None."""
-    match = HUB_ID.fullmatch(src)
-    if match is None or Path(src).expanduser().exists():
-        return None
-    return match["id"], match["revision"]
+    found = parse_hub_id(src)
+    return found if found and not Path(src).expanduser().exists() else None
 
 
 def fetch_set(name: str, hub_id: str, revision: str | None = None) -> HubSet:
@@ -47,41 +43,16 @@ def fetch_set(name: str, hub_id: str, revision: str | None = None) -> HubSet:
             f"files as published at {ABOUT[name].url}"
         )
     try:
-        import huggingface_hub
-        from huggingface_hub import errors
+        folder = snapshot(hub_id, revision, kind="data set", patterns=patterns)
     except ImportError:
         raise DataError(
             f'{called}: no such file or folder; to have it from the hub, pip install "worldpm[hub]"'
         ) from None
-    try:
-        folder = Path(
-            huggingface_hub.snapshot_download(
-                hub_id, repo_type="dataset", revision=revision, allow_patterns=list(patterns)
-            )
+    except HubError as error:
+        raise DataError(f"{called}: no such file or folder, and {error}") from None
+    if not any(each.is_file() for each in folder.rglob("*")):
+        raise DataError(
+            f"{called}: holds none of {', '.join(patterns)}; is it a copy of {name} in "
+            "another form? download it and import it as pairs"
         )
-    except errors.GatedRepoError:
-        reason = "its owner asks you to accept terms on the hub first; do so and set HF_TOKEN"
-    except errors.RepositoryNotFoundError:
-        reason = "the hub has no such data set, or it is private and HF_TOKEN is not set"
-    except errors.RevisionNotFoundError:
-        reason = f"the data set has no revision {revision!r}"
-    except errors.LocalEntryNotFoundError:
-        reason = (
-            "HF_HUB_OFFLINE is set and it is not in the cache"
-            if huggingface_hub.constants.HF_HUB_OFFLINE
-            else "the hub cannot be reached and it is not in the cache; give a folder"
-        )
-    except Exception as error:  # the libraries beneath have many classes and no common one
-        text = (str(error).strip().splitlines() or ["no reason given"])[0]
-        reason = f"{type(error).__name__}: {text}"
-    else:
-        if not any(each.is_file() for each in folder.rglob("*")):
-            raise DataError(
-                f"{called}: holds none of {', '.join(patterns)}; is it a copy of {name} in "
-                "another form? download it and import it as pairs"
-            )
-        return HubSet(folder, hub_id, folder.name)
-    raise DataError(
-        f"{called}: no such file or folder, and it could not be had from the Hugging Face hub: "
-        f"{reason}"
-    )
+    return HubSet(folder, hub_id, folder.name)
