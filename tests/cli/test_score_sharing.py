@@ -109,8 +109,18 @@ def test_the_first_waits_for_the_last(monkeypatch, tmp_path):
     rows are laid together only once all have come."""
     import torch.distributed as dist
 
+    from worldpm.train import parallel
+
     calls = []
-    monkeypatch.setattr(dist, "init_process_group", lambda kind, **o: calls.append(o["timeout"]))
+    store = dist.HashStore()
+    monkeypatch.setattr(parallel, "rendezvous", lambda url, **_: iter([(store, 0, 3)]))
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "2")
+
+    def init(kind, *, store, rank, world_size, timeout):
+        store.set("met", "yes")
+        calls.append(timeout)
+
+    monkeypatch.setattr(dist, "init_process_group", init)
     monkeypatch.setattr(dist, "destroy_process_group", lambda: calls.append("left"))
     out = tmp_path / "out"
 
@@ -123,6 +133,8 @@ def test_the_first_waits_for_the_last(monkeypatch, tmp_path):
     monkeypatch.setattr(dist, "barrier", barrier)
     join(out, Share(0, 3))
     assert calls[0].days > 7
+    assert store.timeout == calls[0]
+    assert store.get("worldpm/2/met") == b"yes"  # not where those of before a restart met
     assert calls[1:] == [False, True, "left"]
     assert out.read_bytes() == b"0\n1\n2\n3\n"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from worldpm.errors import ConfigError
+from worldpm.store import whole_file
 
 T = TypeVar("T")
 
@@ -59,11 +60,10 @@ def share_of_process(out: Path | None, source: str) -> Share:
     share = Share(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
     if share.world > 1 and (out is None or source == "-"):
         raise ConfigError("several processes need a file to read and one to write: FILE -o OUT")
-    if share.world > 1 and "MASTER_ADDR" not in os.environ:
-        raise ConfigError(
-            f"WORLD_SIZE is {share.world}, but nothing says how the processes meet; start them with"
-            " torchrun, or unset WORLD_SIZE"
-        )
+    if share.world > 1:
+        from worldpm.train.parallel import check_launch
+
+        check_launch(share.world)
     return share
 
 
@@ -73,15 +73,14 @@ def join(out: Path, share: Share) -> None:
         return
     import torch.distributed as dist
 
+    from worldpm.train.parallel import met
+
     # One that had nothing left to do waits for one with hours to go: not the usual half an hour.
-    dist.init_process_group("gloo", timeout=timedelta(days=365))
-    try:
+    with met("gloo", timedelta(days=365)):
         dist.barrier()
         if share.first:
             _interleave(out, share.world)
         dist.barrier()
-    finally:
-        dist.destroy_process_group()
 
 
 def _part(out: Path, rank: int, world: int) -> Path:
@@ -90,15 +89,13 @@ def _part(out: Path, rank: int, world: int) -> Path:
 
 def _interleave(out: Path, world: int) -> None:
     parts = [_part(out, rank, world) for rank in range(world)]
-    whole = out.with_name(f".{out.name}.joining")
-    with ExitStack() as stack:
+    with whole_file(out) as temporary, ExitStack() as stack:
         files = [stack.enter_context(part.open("rb")) for part in parts]
-        target = stack.enter_context(whole.open("wb"))
+        target = stack.enter_context(temporary.open("wb"))
         # Row i is line i // world of part i % world: round and round until a part ends.
         while line := files[0].readline():
             target.write(line)
             for file in files[1:]:
                 target.write(file.readline())
-    whole.replace(out)
     for part in parts:
         part.unlink()

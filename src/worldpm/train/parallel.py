@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -103,6 +104,36 @@ def norm_value(norm: Tensor) -> float:
     return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
 
 
+def check_launch(world: int) -> None:
+    """Raise ConfigError where there are several processes, but nothing says how they meet."""
+    if world > 1 and "MASTER_ADDR" not in os.environ:
+        raise ConfigError(
+            f"WORLD_SIZE is {world}, but nothing says how the processes meet; start them with "
+            "torchrun, or unset WORLD_SIZE"
+        )
+
+
+@contextmanager
+def met(backend: str, timeout: timedelta | None = None) -> Iterator[None]:
+    """torchrun's processes as one group of torch's, for the time of the block.
+
+    With a `timeout` a process waits that long for the others, rather than torch's half an hour.
+    """
+    # torchrun's store outlives a restart; without a prefix of this one's, gloo was seen to call
+    # processes at the addresses of the dead.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    limit: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
+    store, rank, world = next(rendezvous("env://", **limit))
+    if timeout is not None:
+        store.set_timeout(timeout)
+    store = PrefixStore(f"worldpm/{attempt}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
 @contextmanager
 def joined(settings: ParallelSettings) -> Iterator[Ranks]:
     """The processes that torchrun started, met for the time of the block; alone without it.
@@ -114,24 +145,12 @@ def joined(settings: ParallelSettings) -> Iterator[Ranks]:
     if world == 1:  # whatever the layout: there is nobody to share with
         yield ALONE
         return
-    if "MASTER_ADDR" not in os.environ:
-        raise ConfigError(
-            f"WORLD_SIZE is {world}, but nothing says how the processes meet; start them with "
-            "torchrun, or unset WORLD_SIZE"
-        )
+    check_launch(world)
     device, backend = CPU, "gloo"
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl"
-    # torchrun's store outlives a restart; without a prefix of this one's, gloo was seen to call
-    # processes at the addresses of the dead.
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    store, rank, world = next(rendezvous("env://"))
-    store = PrefixStore(f"worldpm/{attempt}", store)
-    dist.init_process_group(backend, store=store, rank=rank, world_size=world)
     near = int(os.environ.get("LOCAL_WORLD_SIZE", world))
-    try:
+    with met(backend):
         yield Ranks(dist.get_rank(), world, settings.layout != "replicate", near, device)
-    finally:
-        dist.destroy_process_group()
