@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from worldpm.errors import ConfigError
-from worldpm.store import whole_file
 
 T = TypeVar("T")
 
@@ -88,6 +87,8 @@ def _part(out: Path, rank: int, world: int) -> Path:
 
 
 def _interleave(out: Path, world: int) -> None:
+    from worldpm.store import whole_file
+
     parts = [_part(out, rank, world) for rank in range(world)]
     with whole_file(out) as temporary, ExitStack() as stack:
         files = [stack.enter_context(part.open("rb")) for part in parts]
