@@ -103,6 +103,24 @@ def test_usage_errors(worldpm, args):
 
 
 @pytest.mark.parametrize(
+    "args",
+    [
+        ["import", "helpsteer2", ""],
+        ["show", ""],
+        ["score", "x", "-o", ""],
+        ["pairs", "x", "--out="],
+    ],
+)
+def test_an_empty_argument_is_no_folder(worldpm, tmp_path, monkeypatch, args):
+    """As a path it would be the current directory, whose files are not meant."""
+    monkeypatch.chdir(tmp_path)
+    result = worldpm(*args)
+    assert (result.code, result.out) == (2, "")
+    assert "is empty" in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
     ("error", "code"),
     [
         (errors.DataError("a:3: wrong"), 1),

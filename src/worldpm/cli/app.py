@@ -12,6 +12,7 @@ traceback.
 import errno
 import io
 import os
+import re
 import sys
 from typing import Annotated, Any
 
@@ -57,6 +58,18 @@ class _Verbs(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """In the order of the flow, the groups among them."""
         return list(FLOW)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse an empty argument, which as a path would be the current directory."""
+        if args[:1] != ["compare"]:  # whose texts may be empty
+            for number, arg in enumerate(args):
+                if not arg or re.fullmatch("--[a-z-]+=", arg):
+                    before = " ".join(("worldpm", *args[:number], arg)).rstrip(" =")
+                    ctx.fail(
+                        f"what follows {before!r} is empty; is a variable of the shell not set? "
+                        'the current directory is "."'
+                    )
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         try:
