@@ -8,6 +8,11 @@
 # make bench-train   a training step beside TRL's; ARGS='--data WORK -o OUT.json'
 # make bench-serve   the server under load beside the offline scorer; ARGS='--data PAIRS -o OUT.json'
 # make docs     write docs/reference from the code
+# make wheel    build the distributions into dist and prove them in environments of their own
+# make audit    bills of materials of both installs, known vulnerabilities, licences; needs a network
+# make offline  the test suite where there is no network at all; needs Linux's unshare
+# make coverage the suite with the lines it runs counted, 90 % at least; build/coverage/index.html
+# make mutants  how many changes to the core's code its tests notice; ARGS='pairs/split.py -v' for one
 # make format   put the sources into our format
 # make clean    remove what the targets made, .venv too
 #
@@ -29,7 +34,8 @@ PYTHON ?= $(shell $(find_python))
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test check verify bench bench-score bench-forum bench-train bench-serve docs format clean
+.PHONY: demo test check verify bench bench-score bench-forum bench-train bench-serve docs wheel audit \
+	offline coverage mutants format clean
 .DEFAULT_GOAL := demo
 
 # The stamps make a second run install nothing.
@@ -55,6 +61,14 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-kernels
 	$(PIP) install --quiet --group dev
 	@touch $@
 
+$(VENV)/.stamp-release: $(VENV)/.stamp-dev
+	$(PIP) install --quiet --group release
+	@touch $@
+
+$(VENV)/.stamp-measure: $(VENV)/.stamp-dev
+	$(PIP) install --quiet --group measure
+	@touch $@
+
 demo: $(VENV)/.stamp-kernels
 	@$(BIN)/worldpm model fetch
 	@$(BIN)/python examples/demo.py
@@ -74,8 +88,8 @@ check: $(VENV)/.stamp-dev
 	$(BIN)/mypy
 	$(MAKE) test
 
-verify: $(VENV)/.stamp-dev
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES)
+verify: $(VENV)/.stamp-release
+	TORCH='$(TORCH)' $(BIN)/python -m pytest -n $(TEST_PROCESSES)
 
 bench: $(VENV)/.stamp-kernels
 	@for script in $(BENCH); do \
@@ -95,6 +109,28 @@ bench-serve: $(VENV)/.stamp-dev
 
 docs: $(VENV)/.stamp-model
 	$(BIN)/python docs/build_reference.py
+
+wheel: $(VENV)/.stamp-release
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	WORLDPM_DIST=dist TORCH='$(TORCH)' $(BIN)/python -m pytest tests/release -v
+
+audit: $(VENV)/.stamp-release
+	TORCH='$(TORCH)' $(BIN)/python tests/release/audit.py
+
+# Programs that tests start are without a network, too; loopback alone is brought up.
+offline: $(VENV)/.stamp-dev
+	unshare --map-root-user --net sh -c 'ip link set lo up && \
+	exec $(BIN)/python -m pytest -n $(TEST_PROCESSES) -m "not slow"'
+
+coverage: $(VENV)/.stamp-measure
+	rm -rf build/coverage
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m "not slow" --timeout 900 --cov --cov-report= $(ARGS)
+	$(BIN)/coverage html --quiet --directory build/coverage
+	$(BIN)/coverage report
+
+mutants: $(VENV)/.stamp-measure
+	$(BIN)/python tests/mutation/measure.py $(ARGS)
 
 format: $(VENV)/.stamp-dev
 	$(BIN)/ruff format $(SOURCES)
