@@ -1,13 +1,14 @@
 # make demo     install, fetch the embedded default model, rank a dozen prompts, draw demo/ranking.png
 # make test     the test suite (under ten minutes on two cores)
-# make check    what a change must pass: format, lint, types, documents current, tests
+# make check    what a change must pass: format, lint, types, spelling, documents current, tests
 # make verify   everything, the slow proofs included
 # make bench    the benchmarks; ARGS='...' hands them what they ask for, BENCH=FILE picks one
 # make bench-score   the scorer beside its peers, in one run; ARGS='--data WORK -o OUT.json'
 # make bench-forum   dumps to comparisons beside their parts and the obvious pipeline; ARGS='SITE.7z... --clock cpu'
 # make bench-train   a training step beside TRL's; ARGS='--data WORK -o OUT.json'
 # make bench-serve   the server under load beside the offline scorer; ARGS='--data PAIRS -o OUT.json'
-# make docs     write docs/reference from the code
+# make docs     write docs/reference from the code, then the site, build/site/index.html
+# make links    ask every address that the site's pages name; needs a network
 # make wheel    build the distributions into dist and prove them in environments of their own
 # make audit    bills of materials of both installs, known vulnerabilities, licences; needs a network
 # make offline  the test suite where there is no network at all; needs Linux's unshare
@@ -23,6 +24,7 @@
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 TEST_PROCESSES ?= 2
+PROSE := docs examples notebooks recipes src README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md
 SOURCES := src tests examples benchmarks $(wildcard docs/*.py)
 BENCH ?= benchmarks/*.py
 
@@ -34,7 +36,7 @@ PYTHON ?= $(shell $(find_python))
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test check verify bench bench-score bench-forum bench-train bench-serve docs wheel audit \
+.PHONY: demo test check verify bench bench-score bench-forum bench-train bench-serve docs links wheel audit \
 	offline coverage mutants format clean
 .DEFAULT_GOAL := demo
 
@@ -59,6 +61,10 @@ $(VENV)/.stamp-kernels: $(VENV)/.stamp-model $(wildcard kernels/pyproject.toml k
 
 $(VENV)/.stamp-dev: $(VENV)/.stamp-kernels
 	$(PIP) install --quiet --group dev
+	@touch $@
+
+$(VENV)/.stamp-docs: $(VENV)/.stamp-model
+	$(PIP) install --quiet --group docs
 	@touch $@
 
 $(VENV)/.stamp-release: $(VENV)/.stamp-dev
@@ -86,6 +92,7 @@ check: $(VENV)/.stamp-dev
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
+	$(BIN)/codespell $(PROSE)
 	$(MAKE) test
 
 verify: $(VENV)/.stamp-release
@@ -107,8 +114,13 @@ bench-train: $(VENV)/.stamp-dev
 bench-serve: $(VENV)/.stamp-dev
 	$(BIN)/python benchmarks/serve.py $(ARGS)
 
-docs: $(VENV)/.stamp-model
+docs: $(VENV)/.stamp-docs
 	$(BIN)/python docs/build_reference.py
+	$(BIN)/python -m sphinx --quiet -W --keep-going docs build/site
+	@echo "build/site/index.html"
+
+links: $(VENV)/.stamp-docs
+	$(BIN)/python -m sphinx -b linkcheck docs build/links
 
 wheel: $(VENV)/.stamp-release
 	rm -rf dist

@@ -3,6 +3,7 @@
 `tests/contracts/test_docs.py` fails when what is there differs from what this makes.
 """
 
+import ast
 import inspect
 import re
 from pathlib import Path
@@ -11,18 +12,33 @@ from typing import Any
 import typer
 from pydantic import BaseModel
 
+import worldpm
+import worldpm.errors
+import worldpm.rl
 import worldpm.serve.dialects
 from worldpm.cli.app import FLOW, app
+from worldpm.evals.gate import compare_precision
 from worldpm.evals.protocol_worldpm import CLASS_OF, ROWS
 from worldpm.evals.protocols import protocol
 from worldpm.evals.published import find, names
+from worldpm.evals.run import evaluate
+from worldpm.evals.style import style_edges
 from worldpm.evals.suite_files import FILES
-from worldpm.evals.suites import SUITES
-from worldpm.forum.forums import FORUMS
+from worldpm.evals.suites import SUITES, read_counted, read_suite
+from worldpm.forum.build import build_threads
+from worldpm.forum.forums import FORUMS, read_threads
+from worldpm.pairs.build import build_pairs
 from worldpm.pairs.imports import ImportSettings
 from worldpm.pairs.settings import PairSettings
+from worldpm.results import Ranking, Trace
+from worldpm.rows import read_comparisons
+from worldpm.scaling.fit import fit
+from worldpm.scaling.mechanisms import cancelling
+from worldpm.score import plan_score
+from worldpm.serve.app import create_app
 from worldpm.serve.dialects import DIALECTS
 from worldpm.serve.settings import ServeSettings
+from worldpm.store import read_artifact
 from worldpm.train.recipe import Recipe
 
 _ANNOTATED = re.compile(r"(?:typing\.)?Annotated\[(\w+), FieldInfo\(.*?\]\)\]")
@@ -176,10 +192,118 @@ def dialects() -> str:
     return "\n".join([*lines, ""])
 
 
+# What other programs may build on, in the order of the flow; the rest may change without notice.
+SURFACE: dict[str, tuple[Any, ...]] = {
+    "Scores": (worldpm.load, worldpm.Scorer, worldpm.get_score, Ranking, Trace, plan_score),
+    "Records": (
+        worldpm.Message, worldpm.Comparison, worldpm.Edge, worldpm.Score, worldpm.Thread,
+        worldpm.Post,
+    ),
+    "Rows and artefacts": (read_comparisons, read_artifact),
+    "Forums and comparisons": (read_threads, build_threads, build_pairs),
+    "Evaluation": (read_suite, read_counted, evaluate, protocol, style_edges, compare_precision),
+    "Rewards": tuple(getattr(worldpm.rl, name) for name in worldpm.rl.__all__),
+    "Scaling laws": (fit, cancelling),
+    "Server": (create_app,),
+}  # fmt: skip
+
+
+def _prose(thing: Any) -> list[str]:
+    """A docstring as Markdown: what is indented or a doctest stands between fences."""
+    lines: list[str] = []
+    for paragraph in re.split(r"\n\s*\n", inspect.getdoc(thing) or ""):
+        code = paragraph.startswith((">>>", "    "))
+        lines += ["```text", inspect.cleandoc(paragraph), "```", ""] if code else [paragraph, ""]
+    return lines
+
+
+def _call(name: str, thing: Any) -> list[str]:
+    """How to call it, with types as the source writes them, an argument a line where it is long.
+
+    Read from the source, since what `inspect` shows differs between versions of Python.
+    """
+    node = ast.parse(inspect.cleandoc("\n" + inspect.getsource(thing))).body[0]
+    gives = ""
+    if isinstance(node, ast.ClassDef):
+        made = next((n for n in node.body if getattr(n, "name", "") == "__init__"), None)
+        fields = [ast.unparse(n) for n in node.body if isinstance(n, ast.AnnAssign)]
+    else:
+        made = node
+    if isinstance(made, ast.FunctionDef):
+        start = [each for each in made.args.args if each.arg != "self"]
+        made.args.args = start
+        gives = f" -> {ast.unparse(made.returns)}" if made.returns and made is node else ""
+        fields = _arguments(made.args)
+    short = f"{name}({', '.join(fields)}){gives}"
+    if len(short) > 80:
+        short = "\n".join([f"{name}(", *(f"    {field}," for field in fields), f"){gives}"])
+    return ["```text", short.replace("'", '"'), "```", ""]
+
+
+def _arguments(args: ast.arguments) -> list[str]:
+    """Each argument with its type and default, `*` before those that are given by name."""
+    first = len(args.args) - len(args.defaults)
+    defaults = [None] * first + list(args.defaults) + list(args.kw_defaults)
+    found = [
+        ast.unparse(each) + (f" = {ast.unparse(default)}" if default is not None else "")
+        for each, default in zip([*args.args, *args.kwonlyargs], defaults, strict=True)
+    ]
+    return [*found[: len(args.args)], "*", *found[len(args.args) :]] if args.kwonlyargs else found
+
+
+def _thing(thing: Any) -> list[str]:
+    name = thing.__name__
+    lines = [f"### `{name}`", "", f"`from {_home(thing)} import {name}`", ""]
+    lines += [*_call(name, thing), *_prose(thing)]
+    if not inspect.isclass(thing):
+        return lines
+    for member, value in vars(thing).items():
+        if not member.startswith("_") and inspect.isfunction(value):
+            lines += [f"#### `{name}.{member}`", "", *_call(member, value), *_prose(value)]
+    properties = {m: v for m, v in vars(thing).items() if isinstance(v, property)}
+    lines += [f"- `{m}`: {_cell(inspect.getdoc(v) or '')}" for m, v in properties.items()]
+    return [*lines, ""] if properties else lines
+
+
+def _home(thing: Any) -> str:
+    """The shortest place to import it from."""
+    for package in (worldpm, worldpm.rl):
+        if thing.__name__ in package.__all__:
+            return str(package.__name__)
+    return str(thing.__module__)
+
+
+def python() -> str:
+    """The functions and classes that other programs may build on."""
+    lines = [
+        "# Python",
+        "",
+        "What other programs may build on, in the order of the flow. Everything else may change "
+        "from one release to the next. A `Conversation` is a tuple of messages; a `ScoreFn` takes "
+        "a sequence of comparisons and gives K scores for each. `import worldpm` does not import "
+        "torch; `load`, `get_score`, `Scorer` and `plan_score` do.",
+        "",
+    ]
+    for section, things in SURFACE.items():
+        lines += [f"## {section}", "", *(line for each in things for line in _thing(each))]
+    lines += [
+        "## Errors",
+        "",
+        "In `worldpm.errors`, each a `WorldPMError`.",
+        "",
+        "| | |",
+        "|---|---|",
+    ]
+    errors = [each for each in vars(worldpm.errors).values() if inspect.isclass(each)]
+    lines += [f"| `{each.__name__}` | {_cell(inspect.getdoc(each) or '')} |" for each in errors]
+    return "\n".join([*lines, ""])
+
+
 PAGES = {
     "command-line.md": command_line,
     "data.md": data_settings,
     "dialects.md": dialects,
+    "python.md": python,
     "recipe.md": recipe,
     "serve.md": server,
     "suites.md": suites,
