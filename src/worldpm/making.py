@@ -30,7 +30,14 @@ from worldpm.errors import (
     WorldPMError,
 )
 from worldpm.jsonfiles import read_object
-from worldpm.store import making_versions, put_in_place, write_atomic, write_manifest
+from worldpm.store import (
+    files_of,
+    making_versions,
+    put_in_place,
+    size_bytes,
+    write_atomic,
+    write_manifest,
+)
 from worldpm.work import Share
 
 PLAN, LOCK = "plan.json", "lock"
@@ -185,14 +192,12 @@ def fingerprint(path: Path) -> dict[str, Any]:
     """What tells an input from another at once: names, sizes, and both ends of each file."""
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    digest, size = hashlib.sha256(), 0
-    for file in files:
+    digest = hashlib.sha256()
+    for file in files_of(path):
         length = file.stat().st_size
-        size += length
         digest.update(f"{file.relative_to(path.parent).as_posix()}\0{length}\0".encode())
         with file.open("rb") as data:
             digest.update(data.read(EDGE_BYTES))
             data.seek(max(EDGE_BYTES, length - EDGE_BYTES))
             digest.update(data.read(EDGE_BYTES))
-    return {"path": path.name, "bytes": size, "edges_sha256": digest.hexdigest()}
+    return {"path": path.name, "bytes": size_bytes(path), "edges_sha256": digest.hexdigest()}

@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, cast
@@ -43,15 +44,18 @@ UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
 MANIFEST = "manifest.json"
 # What the bytes of an artefact depend on.
 _PACKAGES = (
-    "worldpm",
-    "pyarrow",
-    "lxml",
-    "py7zr",
-    "backports.zstd",
-    "orjson",
-    "html-to-markdown",
-    "rensa",
-)
+    "worldpm", "pyarrow", "lxml", "py7zr", "backports.zstd", "orjson", "html-to-markdown", "rensa",
+)  # fmt: skip
+
+
+def files_of(path: Path) -> list[Path]:
+    """The file itself, or all files in a folder and below, by path."""
+    return [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
+
+
+def size_bytes(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    return sum(each.stat().st_size for each in files_of(path))
 
 
 def file_sha256(path: Path) -> str:
@@ -60,9 +64,11 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _folder_sha256(folder: Path, files: Sequence[Path]) -> str:
+def _folder_sha256(folder: Path) -> str:
     """SHA-256 of the lines that `sha256sum` prints for the files, by their paths in the folder."""
-    lines = (f"{file_sha256(each)}  {each.relative_to(folder).as_posix()}\n" for each in files)
+    lines = (
+        f"{file_sha256(each)}  {each.relative_to(folder).as_posix()}\n" for each in files_of(folder)
+    )
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -219,10 +225,8 @@ def put_in_place(made: Path, folder: Path) -> None:
 
 def input_entry(path: Path) -> dict[str, Any]:
     """An input as manifests name it, with its size and hash: a file, or a folder as a whole."""
-    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
-    sha256 = file_sha256(path) if path.is_file() else _folder_sha256(path, files)
-    size = sum(each.stat().st_size for each in files)
-    return {"path": path.name, "bytes": size, "sha256": sha256}
+    sha256 = file_sha256(path) if path.is_file() else _folder_sha256(path)
+    return {"path": path.name, "bytes": size_bytes(path), "sha256": sha256}
 
 
 def part_path(folder: Path, part: str, number: int = 0, count: int = 1) -> Path:
@@ -250,20 +254,14 @@ def write_records(
     path: Path, record_type: type[Comparison] | type[Thread], records: Iterable[Any]
 ) -> int:
     """Write one Parquet file, which appears whole or not at all; returns the number of records."""
-    count, rows = 0, []
-    schema = SCHEMAS[record_type]
+    count, rest, schema = 0, iter(records), SCHEMAS[record_type]
     with (
         whole_file(path) as temporary,
         pq.ParquetWriter(temporary, schema, compression="zstd") as out,
     ):
-        for record in records:
-            rows.append(record)
-            count += 1
-            if len(rows) == ROWS_PER_GROUP:
-                out.write_table(to_table(record_type, rows))
-                rows = []
-        if rows:
+        while rows := list(islice(rest, ROWS_PER_GROUP)):
             out.write_table(to_table(record_type, rows))
+            count += len(rows)
     return count
 
 

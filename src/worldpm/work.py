@@ -15,7 +15,8 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -71,6 +72,20 @@ class Progress:
 
 
 Listener = Callable[[Progress], None]
+
+
+def processors() -> int:
+    """Processors that this process may use; all of them where the system does not say."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def add_up(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
+    """What several tasks counted, added up; what was counted as none stays."""
+    found: Counter[str] = Counter()
+    for each in counts:
+        found.update(each)
+    return found
 
 
 def done_path(folder: Path, name: str) -> Path:

@@ -13,9 +13,9 @@ from worldpm.cli.common import (
     new_folder,
     resumable_file,
     show_bytes,
-    size_bytes,
 )
 from worldpm.errors import DataError, OutputExistsError
+from worldpm.store import size_bytes
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from tiny import SMALL
 from worldpm.errors import ConfigError
 from worldpm.model import native as native_module
 from worldpm.model.config import parse_config
-from worldpm.model.native import NativeEngine, choose_engine, gpu, native_isas, processors
+from worldpm.model.native import NativeEngine, choose_engine, gpu, native_isas
+from worldpm.work import processors
 
 CONFIG = parse_config(SMALL, "c")
 

@@ -134,7 +134,7 @@ def announce(
         print_json(found if plan is None else {**found, "plan": plan})
         return
     for path in inputs:
-        size = f" ({show_bytes(size_bytes(path))})" if isinstance(path, Path) else ""
+        size = f" ({show_size(path)})" if isinstance(path, Path) else ""
         print(f"would read   {path}{size}")
     print(f"would write  {output}")
     for name, value in settings.items():
@@ -164,11 +164,11 @@ def announce_work(
     print(f"             {disk} of disk, {memory} of memory")
 
 
-def size_bytes(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
-    if path.is_file():
-        return path.stat().st_size
-    return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
+def show_size(path: Path) -> str:
+    """The size of a file, or of all files in a folder, for people."""
+    from worldpm.store import size_bytes
+
+    return show_bytes(size_bytes(path))
 
 
 def show_bytes(num_bytes: float) -> str:

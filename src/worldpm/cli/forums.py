@@ -3,7 +3,6 @@
 worldpm forum reddit RS_2021-06.zst RC_2021-06.zst -o threads --workers 8
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -82,7 +81,7 @@ def _verb(name: str) -> Callable[..., None]:
         from worldpm.forum.build import Run, build_threads
         from worldpm.forum.forums import forum_of
         from worldpm.forum.planning import plan_threads
-        from worldpm.work import parse_share
+        from worldpm.work import parse_share, processors
 
         settings = load_settings(forum_of(name).settings, None, overrides or [])
         share = parse_share(shard) if shard else None
@@ -92,7 +91,7 @@ def _verb(name: str) -> Callable[..., None]:
             name,
             dumps,
             settings,
-            workers=workers or len(os.sched_getaffinity(0)),
+            workers=workers or processors(),
             memory_bytes=parse_bytes(memory) if memory else None,
         )
         if dry_run:

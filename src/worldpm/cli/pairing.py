@@ -3,7 +3,6 @@
 worldpm pairs threads-a threads-b -o data --against benchmarks --workers 8
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -77,7 +76,7 @@ def pairs(
     from worldpm.config import load_settings
     from worldpm.pairs.planning import DEFAULT_MEMORY_BYTES, plan_pairs
     from worldpm.pairs.sample import PairSettings
-    from worldpm.work import parse_share
+    from worldpm.work import parse_share, processors
 
     changes = list(overrides or [])
     if max_replies is not None:
@@ -90,7 +89,7 @@ def pairs(
     inputs = [*threads, *([] if against is None else [against])]
     check_inputs(inputs)
     check_output(out, inputs, force=force)
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = workers or processors()
     if dry_run:
         plan = plan_pairs(threads, against, settings, workers=workers, memory_bytes=memory_bytes)
         expected = {

@@ -88,6 +88,7 @@ def serve(
     from worldpm.serve.run import is_loopback, run
     from worldpm.serve.settings import ServeSettings
     from worldpm.serve.signing import Signer, read_key
+    from worldpm.work import processors
 
     settings = load_settings(ServeSettings, config, overrides or [])
     settings = settings.model_copy(update={"keys": (*settings.keys, *_keys(key_file))})
@@ -110,7 +111,7 @@ def serve(
         for name, value in () if as_json else (*plan.items(), *limits.items()):
             print(f"{name} = {value}")
         return
-    share = threads or max(1, len(os.sched_getaffinity(0)) // workers)
+    share = threads or max(1, processors() // workers)
     make = partial(
         make_app, tuple(models or [None]), settings, dtype=dtype, engine=engine, threads=share,
         backend=backend, signer=signer,

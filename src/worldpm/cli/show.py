@@ -20,7 +20,7 @@ from worldpm.cli.common import (
     JsonFlag,
     print_json,
     show_bytes,
-    size_bytes,
+    show_size,
     stdout,
 )
 from worldpm.errors import DataError
@@ -96,7 +96,7 @@ def print_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """An artefact's making, counts and drops, for people."""
     counts, dropped = manifest.get("counts", {}), manifest.get("dropped", {})
     total = sum(counts.values())
-    print_line(f"{folder}: {total:,} {manifest.get('kind')}, {show_bytes(size_bytes(folder))}")
+    print_line(f"{folder}: {total:,} {manifest.get('kind')}, {show_size(folder)}")
     if manifest.get("created"):
         version = manifest.get("versions", {}).get("worldpm", "?")
         print_line(f"  made      {manifest['created']} by worldpm {version}")
@@ -220,7 +220,7 @@ def _show_file(path: Path, samples: int, as_json: bool) -> None:
         plain = [_plain(each) for each in chosen]
         print_json({"path": str(path), "kind": kind, "counts": +counts, "samples": plain})
         return
-    print_line(f"{path}: {counts[kind]:,} {kind}, {show_bytes(size_bytes(path))}")
+    print_line(f"{path}: {counts[kind]:,} {kind}, {show_size(path)}")
     _table("counts", +counts)
     _print_samples(chosen)
 
@@ -232,7 +232,7 @@ def _show_scores(path: Path, samples: int, as_json: bool) -> None:
     if as_json:
         print_json({"path": str(path), "kind": "scores", **found})
         return
-    print_line(f"{path}: scores of {found['rows']:,} rows, {show_bytes(size_bytes(path))}")
+    print_line(f"{path}: scores of {found['rows']:,} rows, {show_size(path)}")
     _table("counts", {name: found[name] for name in ("rows", "replies", "tokens")})
     _table("score", {name: f"{value:+9.4f}" for name, value in found["score"].items()})
     for row in found["samples"]:
@@ -259,7 +259,7 @@ def _show_adapter(path: Path, as_json: bool) -> None:
     if as_json:
         print_json({"path": str(path), "kind": "adapter", "config": config})
         return
-    print_line(f"{path}: an adapter, {show_bytes(size_bytes(path))}")
+    print_line(f"{path}: an adapter, {show_size(path)}")
     for key, value in config.items():
         print_line(f"  {key:<24}{value}")
 

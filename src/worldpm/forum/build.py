@@ -26,7 +26,7 @@ from worldpm.forum.tasks import Join, Scatter, join_shard, scatter_dump
 from worldpm.making import Making, making
 from worldpm.progress import Display
 from worldpm.store import read_manifest
-from worldpm.work import Run, run_tasks
+from worldpm.work import Run, add_up, run_tasks
 
 __all__ = ["Run", "build_threads"]
 
@@ -73,7 +73,7 @@ def build_threads(
             zip(sizes, _run(run, scatter_dump, tasks, made.work, display), strict=True)
         )
         for group in groups:
-            noted = _sum(scattered[task.name]["noted"] for task in readings[group.part])
+            noted = add_up(scattered[task.name]["noted"] for task in readings[group.part])
             kind.check(group.paths, noted)
         large = [group for group in groups if not group.held]
         joins = {
@@ -163,13 +163,6 @@ def _shares(
     }
 
 
-def _sum(counts: Any) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for each in counts:
-        total.update(each)
-    return total
-
-
 def _finish(made: Making, parts: dict[str, tuple[list[Any], list[Any]]]) -> None:
     """Add up what the tasks of each part counted, and write the manifest."""
     counts: dict[str, int] = {}
@@ -178,15 +171,15 @@ def _finish(made: Making, parts: dict[str, tuple[list[Any], list[Any]]]) -> None
     numbers: Counter[str] = Counter()
     inputs = []
     for part, (scattered, joined) in parts.items():
-        lost = _sum(each["dropped"] for each in (*scattered, *joined))
+        lost = add_up(each["dropped"] for each in (*scattered, *joined))
         dropped.update(lost)
-        numbers.update(_sum(each["noted"] for each in (*scattered, *joined)))
+        numbers.update(add_up(each["noted"] for each in (*scattered, *joined)))
         inputs += [entry for each in scattered for entry in each["inputs"]]
         counts[part] = sum(each["threads"] for each in joined)
-        named = _sum(each["lost"] for each in joined)
+        named = add_up(each["lost"] for each in joined)
         sources = sorted({name for each in joined for name in each["sources"]} | set(named))
         for name in sources:
-            found = _sum(each["sources"].get(name, {}) for each in joined)
+            found = add_up(each["sources"].get(name, {}) for each in joined)
             by_source.setdefault(name, Counter()).update(found)
             if name in named:
                 by_source[name]["dropped"] += named[name]

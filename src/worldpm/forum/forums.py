@@ -21,6 +21,7 @@ from worldpm.forum.lines import ENDINGS, dump_name
 from worldpm.forum.reading import Bucket, ForumSettings, Reading
 from worldpm.forum.shards import MAX_SHARDS, Shards, read_shard
 from worldpm.records import Thread
+from worldpm.store import files_of, size_bytes
 
 # So much text of a dump is joined in memory: half of a shard, which a join holds as well.
 HELD_BYTES = 32_000_000
@@ -44,7 +45,7 @@ class Forum:
     """What a dump is called; None where the rows of a thread may stand in any of the dumps."""
     check: Callable[[Sequence[Path], Mapping[str, int]], None] = _no_check
     """Takes what was noted while all dumps were scattered; raises DataError for what is missing."""
-    read_bytes: Callable[[Path], int] = lambda path: size_bytes(path)
+    read_bytes: Callable[[Path], int] = size_bytes
     """How many bytes reading a dump goes through, as it says itself while it reads."""
     num_bytes: Callable[[Path], int] = lambda path: packed_bytes(path)
     """About how much text a file of a dump holds."""
@@ -63,20 +64,12 @@ class Group:
     """Whether its rows are joined in memory, without shards on disk."""
 
 
-def _files(path: Path) -> list[Path]:
-    return [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
-
-
-def size_bytes(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
-    return sum(each.stat().st_size for each in _files(path))
-
-
 def packed_bytes(path: Path) -> int:
     """About how many bytes a file or folder of JSON or CSV unpacks to."""
-    files = _files(path)
-    ratios = (PACKED_RATIO if each.suffix.lower() in ENDINGS else 1 for each in files)
-    return sum(each.stat().st_size * ratio for each, ratio in zip(files, ratios, strict=True))
+    return sum(
+        each.stat().st_size * (PACKED_RATIO if each.suffix.lower() in ENDINGS else 1)
+        for each in files_of(path)
+    )
 
 
 def _whole(path: Path) -> list[Path]:

@@ -19,6 +19,7 @@ from worldpm.model.batch import TreeBatch
 from worldpm.model.config import ModelConfig
 from worldpm.model.decoder import rotary_table
 from worldpm.model.engine import Engine, HeadRun, LayerRun, TorchEngine
+from worldpm.work import processors
 
 PRECISION = {"amx-bf16": "bfloat16", "avx512-bf16": "bfloat16"}
 ENGINES = ("auto", "native", "torch")
@@ -53,12 +54,6 @@ def choose_engine(
 
     worldpm_kernels.set_num_threads(threads or processors())
     return NativeEngine(config, precision, usable[0])
-
-
-def processors() -> int:
-    """Processors that this process may use; all of them where the system does not say."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def gpu() -> str | None:

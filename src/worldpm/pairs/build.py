@@ -13,8 +13,7 @@ The manifest's `dropped` counts the threads left out by reason, so that threads 
 dropped; `ledger/` names each of them, and `ledger/contamination.jsonl` each benchmark's text found.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -48,7 +47,7 @@ from worldpm.pairs.writing import SPLITS, WriteTask, write_group
 from worldpm.progress import Display
 from worldpm.records import ScoreFn
 from worldpm.store import MANIFEST, input_entry, part_path, read_manifest, write_atomic
-from worldpm.work import Run, run_tasks
+from worldpm.work import Run, add_up, run_tasks
 
 __all__ = ["Benchmarks", "Run", "build_pairs"]
 
@@ -218,13 +217,6 @@ class _Stages:
         return filtered
 
 
-def _sum(counts: Iterable[Any]) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for each in counts:
-        total.update(each)
-    return total
-
-
 def _finish(
     made: Making,
     inputs: Sequence[Path],
@@ -233,19 +225,19 @@ def _finish(
     written: Sequence[dict[str, Any]],
 ) -> None:
     """Add up what the groups counted, and write the manifest."""
-    counts = _sum(each["counts"] for each in written)
+    counts = add_up(each["counts"] for each in written)
     for split in SPLITS:
         if not counts[split]:  # a part that is nowhere is no part
             for number in range(len(written)):
                 part_path(made.out, split, number, len(written)).unlink(missing_ok=True)
     notes = stages.notes
-    numbers = _sum(each["numbers"] for each in written)
+    numbers = add_up(each["numbers"] for each in written)
     numbers["threads"] = sum(each["threads"] for each in found)
     for each in written:
         for name, parts in each["sources"].items():
-            notes["sources"][name] = dict(sorted(_sum([notes["sources"][name], parts]).items()))
+            notes["sources"][name] = dict(sorted(add_up([notes["sources"][name], parts]).items()))
     if "contamination" in notes:
-        hits = _sum(each["hits"] for each in found)
+        hits = add_up(each["hits"] for each in found)
         notes["contamination"]["comparisons"] = sum(each["contaminated"] for each in found)
         notes["contamination"]["hits"] = dict(sorted(hits.items()))
         paths = (compared_path(made.work, n).with_suffix(".hits") for n in range(len(found)))
@@ -254,6 +246,6 @@ def _finish(
     made.finish(
         inputs=[input_entry(path) for path in inputs],
         counts={split: counts[split] for split in SPLITS if counts[split]},
-        dropped=_sum(each["dropped"] for each in written),
+        dropped=add_up(each["dropped"] for each in written),
         notes={"numbers": dict(sorted(numbers.items())), **notes},
     )

@@ -25,7 +25,7 @@ from worldpm.pairs.hub import HubSet
 from worldpm.pairs.published import ABOUT, PUBLISHED
 from worldpm.pairs.split import Split, SplitSettings, split_of, unit_hash
 from worldpm.records import Comparison, Edge
-from worldpm.store import ArtifactWriter, read_manifest
+from worldpm.store import ArtifactWriter, files_of, read_manifest
 
 # What `meta` may hold of each reply, in the order of the replies.
 PER_REPLY = ("posts", "replies", "reply_labels")
@@ -123,7 +123,7 @@ def import_published(
             numbers["edges"] += len(better)
             by_subset.setdefault(comparison.subset or "", Counter())[part] += 1
             by_source.setdefault(comparison.source, Counter())[part] += 1
-        for file in sorted(each for each in path.rglob("*") if each.is_file()) or [path]:
+        for file in files_of(path):
             out.input(file)
         out.notes["numbers"] = dict(numbers)
         out.notes["sources"] = {source: dict(parts) for source, parts in by_source.items()}
