@@ -24,7 +24,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 WORK = ROOT / "build" / "mutants"
 PACKAGE = Path("src/worldpm")
-ENCODING = ["tests/tokens/test_encode.py", "tests/tokens/test_template.py"]
 MODULES = {
     "pairs/sample.py": ["tests/pairs/test_sample.py", "tests/pairs/test_edges.py"],
     "pairs/edges.py": ["tests/pairs/test_edges.py", "tests/pairs/test_sample.py"],
@@ -32,8 +31,8 @@ MODULES = {
     "pairs/split.py": ["tests/pairs/test_split.py"],
     "pairs/dedup.py": ["tests/pairs/test_dedup.py"],
     "train/loss.py": ["tests/train/test_loss.py"],
-    "tokens/template.py": ENCODING,
-    "tokens/encode.py": ENCODING,
+    "tokens/template.py": ["tests/tokens/test_template.py"],
+    "tokens/encode.py": ["tests/tokens/test_encode.py", "tests/tokens/test_template.py"],
     "tokens/tree.py": ["tests/tokens/test_tree.py"],
     "tokens/pack.py": ["tests/tokens/test_tree.py"],
     "model/batch.py": ["tests/model/test_batch.py"],
