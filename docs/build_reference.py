@@ -27,19 +27,24 @@ from worldpm.evals.suite_files import FILES
 from worldpm.evals.suites import SUITES, read_counted, read_suite
 from worldpm.forum.build import build_threads
 from worldpm.forum.forums import FORUMS, read_threads
+from worldpm.model.fresh import create_base
 from worldpm.pairs.build import build_pairs
 from worldpm.pairs.imports import ImportSettings
 from worldpm.pairs.settings import PairSettings
 from worldpm.results import Ranking, Trace
 from worldpm.rows import read_comparisons
-from worldpm.scaling.fit import fit
+from worldpm.scaling.forecast import forecast, score_forecast
+from worldpm.scaling.law import fit_law
 from worldpm.scaling.mechanisms import cancelling
+from worldpm.scaling.points import read_points
+from worldpm.scaling.trend import trend_test
 from worldpm.score import plan_score
 from worldpm.serve.app import create_app
 from worldpm.serve.dialects import DIALECTS
 from worldpm.serve.settings import ServeSettings
 from worldpm.store import read_artifact
 from worldpm.train.recipe import Recipe
+from worldpm.train.run import train
 
 _ANNOTATED = re.compile(r"(?:typing\.)?Annotated\[(\w+), FieldInfo\(.*?\]\)\]")
 FOLDER = Path(__file__).parent / "reference"
@@ -201,9 +206,10 @@ SURFACE: dict[str, tuple[Any, ...]] = {
     ),
     "Rows and artefacts": (read_comparisons, read_artifact),
     "Forums and comparisons": (read_threads, build_threads, build_pairs),
+    "Training": (train, create_base),
     "Evaluation": (read_suite, read_counted, evaluate, protocol, style_edges, compare_precision),
     "Rewards": tuple(getattr(worldpm.rl, name) for name in worldpm.rl.__all__),
-    "Scaling laws": (fit, cancelling),
+    "Scaling laws": (read_points, fit_law, trend_test, forecast, score_forecast, cancelling),
     "Server": (create_app,),
 }  # fmt: skip
 
