@@ -12,7 +12,7 @@ import orjson
 from rich.console import Console
 
 import worldpm
-from worldpm.report.plots import plot_ranking
+from worldpm.report.ranking_plot import plot_ranking
 from worldpm.report.tables import ranking_table
 from worldpm.rows import comparison_from_row, read_comparisons
 

@@ -15,8 +15,6 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from worldpm.work import Progress as Done
 
-BYTES = 1_000_000
-
 
 class Display:
     """Shows one stage at a time; says nothing if `quiet`."""

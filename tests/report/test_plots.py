@@ -12,7 +12,8 @@ from worldpm.evals.baselines import longer_characters
 from worldpm.evals.run import evaluate, to_json
 from worldpm.records import Comparison, Edge, Message, Score
 from worldpm.report import figures, plots, ranking_plot, training_plot
-from worldpm.report.plots import plot_evaluation, plot_ranking
+from worldpm.report.plots import plot_evaluation
+from worldpm.report.ranking_plot import plot_ranking
 from worldpm.report.training_plot import plot_training, smooth
 
 pytest.importorskip("matplotlib")

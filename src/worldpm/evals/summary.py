@@ -1,4 +1,4 @@
-"""The evaluations of a run, as JSON -> the classes' means, the q-values, the whole report.
+"""The evaluations of a run, as JSON -> the classes' means, and the q-values.
 
     class_summary(evaluations)  ->  [{"model", "class", "accuracy", "interval", "longer", ...}]
     with_q_values(evaluations)  ->  the same evaluations, "q_value" beside each p-value over length

@@ -7,12 +7,12 @@
 One part a dump, named for its site; where dumps are read together, one part for all. First each
 dump is read once and its rows are put with those of their question in shards on disk; then each
 shard is joined, converted and written by itself. A small dump is all this in one step, in memory.
-All are tasks (`work`), so any number of
-processes or machines may do them, and a killed run is gone on with. Bytes depend on the dumps and
-the settings alone.
+All are tasks (`work`), so any number of processes or machines may do them, and a killed run is gone
+on with. Bytes depend on the dumps and the settings alone.
 
 The manifest's `dropped` counts the dumps' rows that became no post, by reason, and `sources` what
-each source gave: rows read = posts + dropped.
+each source gave: rows read = posts + dropped. What else was noted, as `bodies_as_plain_text`, is
+counted when a post's text is made, so also for a post whose thread is then left out.
 """
 
 from collections import Counter

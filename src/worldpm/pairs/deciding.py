@@ -1,6 +1,6 @@
 """All comparisons' keys and the pairs that are alike -> which are dropped, and in which split.
 
-decide(DecideTask("decide", num_groups=16, near={"prompt": [...], "whole": [...]}, ...), folder)
+decide(DecideTask("decide", num_groups=16, near=(("prompt", "near-0"), ...), settings), folder)
 
 Only what differs from the rule for a comparison by itself is written down, a verdict for each: it
 is dropped for a twin, or it goes to the split of the texts that it is like. In memory are 60 bytes

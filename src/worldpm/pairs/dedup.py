@@ -1,7 +1,7 @@
 """Which threads are the same text, or nearly: clusters, and which of a cluster stays.
 
     clusters = Clusters(n); clusters.join(0, 7)         # union-find
-    choose(members, DedupSettings(), held_out=())       # {row: Dropped("near_duplicate", "s:1")}
+    choose(members, DedupSettings(), held_out=())       # {row: Twin("near_duplicate", "s:1")}
 
 Two texts are alike by the Jaccard similarity of their sets of three-word runs, estimated by MinHash
 (Broder 1997) over 256 permutations; candidates are texts that agree in all eight of one of 32 bands

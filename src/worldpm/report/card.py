@@ -1,6 +1,6 @@
 """An artefact of comparisons -> the README.md of a data set, with the header that the hub reads.
 
-    card_of(Path("data"), manifest, corpus, links, {"train": "train.jsonl"})  ->  Markdown
+    card_of("data", manifest, corpus, links, {"train": "train.jsonl"})  ->  Markdown
 
 It says what a row holds, where the rows come from and under which licences, how the authors are to
 be named, what was left out and why, and which biases the numbers show. What nobody stated is said

@@ -1,4 +1,4 @@
-"""Pictures worth looking at: a ranking, an evaluation.
+"""Evaluations -> a picture of their accuracies, and its numbers.
 
     the JSON of evaluations -> plot_evaluation -> evaluation.svg, .png, .csv
 
@@ -22,12 +22,7 @@ from worldpm.report.figures import (
     save,
     write,
 )
-from worldpm.report.ranking_plot import plot_ranking
 from worldpm.report.tables import LENGTH_FLOOR, evaluation_lines
-
-__all__ = ["plot_evaluation", "plot_ranking"]
-
-# --- an evaluation -------------------------------------------------------------------------------
 
 
 def plot_evaluation(
