@@ -22,17 +22,24 @@ ABSENT = [name for name, folder in FOLDERS.items() if not (SHARED / folder).is_d
 
 # In a process of its own, where torch cannot be imported: both protocols, every baseline.
 RUN = """
-import json, sys, time
+import json, random, sys, time
 from pathlib import Path
 sys.modules["torch"] = sys.modules["transformers"] = None
-from worldpm.evals.baselines import BASELINES, WITHOUT_WEIGHTS
+from worldpm.evals.baselines import BASELINES, shorter_characters
 from worldpm.evals.protocols import PROTOCOLS
 from worldpm.evals.suites import read_counted
 began = time.process_time()
 read = {name: read_counted(name, Path(folder)) for name, folder in json.loads(sys.argv[1]).items()}
 out = {"rows": {name: [len(each.comparisons), each.dropped] for name, each in read.items()}}
 place = lambda comparisons: [[-float(i) for i in range(len(c.replies))] for c in comparisons]
-for model, rule in {**BASELINES, **WITHOUT_WEIGHTS, "the first reply": place}.items():
+dice = random.Random(0)
+rules = {
+    **BASELINES,
+    "minus-length": shorter_characters,
+    "random": lambda comparisons: [[dice.random() for _ in c.replies] for c in comparisons],
+    "the first reply": place,
+}
+for model, rule in rules.items():
     scored = {name: (each.comparisons, rule(each.comparisons)) for name, each in read.items()}
     for name, protocol in PROTOCOLS.items():
         out[f"{model}, {name}"] = [

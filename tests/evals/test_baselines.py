@@ -4,8 +4,6 @@ import pytest
 
 from worldpm.evals.baselines import (
     BASELINES,
-    WITHOUT_WEIGHTS,
-    at_random,
     chance,
     longer_characters,
     longer_words,
@@ -65,22 +63,3 @@ def test_minus_the_length_turns_every_preference_of_length_round():
     comparisons = [one("a", "bcd"), one("")]
     turned = [[-x for x in scores] for scores in longer_characters(comparisons)]
     assert shorter_characters(comparisons) == turned
-    assert WITHOUT_WEIGHTS["minus-length"] is shorter_characters
-
-
-def test_random_scores_are_the_same_in_every_run_and_spread_evenly():
-    """Equal conversations draw one number; 2,000 of them have the mean and spread of a die."""
-    comparisons = [one(f"reply {i}", "same") for i in range(2000)]
-    scores = at_random(comparisons)
-    assert scores == at_random(comparisons)
-    assert len({each[1] for each in scores}) == 1
-    first = [each[0] for each in scores]
-    assert len(set(first)) == 2000
-    assert sum(first) / 2000 == pytest.approx(0.5, abs=0.03)
-    assert sum(x < 0.25 for x in first) / 2000 == pytest.approx(0.25, abs=0.04)
-
-
-def test_random_scores_depend_on_the_prompt_too():
-    """The same reply to another prompt is another draw."""
-    other = Comparison("1", "test", None, (Message("user", "Bye"),), one("x").replies)
-    assert at_random([one("x")]) != at_random([other])

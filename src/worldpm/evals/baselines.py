@@ -12,7 +12,6 @@ their loss only as `Outcome.fitted_loss_nats`.
 [[3.0, 0.0]]
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 
 from worldpm.records import Comparison, Conversation, ScoreFn
@@ -53,23 +52,6 @@ def shorter_characters(comparisons: Sequence[Comparison]) -> list[list[float]]:
     """Minus the length in characters: what longer-is-better gets wrong, it gets right."""
     return _score_each(comparisons, lambda text: -float(len(text)))
 
-
-def at_random(comparisons: Sequence[Comparison]) -> list[list[float]]:
-    """A number from 0 to 1 drawn by the hash of prompt and reply: the same one in every run."""
-    return [[_draw(each) for each in comparison.conversations()] for comparison in comparisons]
-
-
-def _draw(conversation: Conversation) -> float:
-    text = "\0".join(f"{message.role}\0{message.content}" for message in conversation)
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest) / 2**64
-
-
-WITHOUT_WEIGHTS: dict[str, ScoreFn] = {
-    "minus-length": shorter_characters,
-    "random": at_random,
-}
-"""Models that a whole evaluation can be tried with, in seconds and without torch."""
 
 LENGTH = "longer (characters)"
 BASELINES: dict[str, ScoreFn] = {
