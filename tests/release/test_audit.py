@@ -1,7 +1,7 @@
 """What the audit calls a surprise among licences."""
 
 import pytest
-from release.audit import KNOWN, surprises
+from release.audit import KNOWN, asked, surprises
 
 
 def bill(name, *licenses):
@@ -44,3 +44,17 @@ def test_no_licence_is_a_surprise():
 def test_a_free_licence_is_none(licence):
     """MIT, BSD, Apache; nor is the text of one, which may speak of others."""
     assert surprises(bill("new", licence)) == []
+
+
+def test_what_was_not_asked_is_not_sound():
+    """pip-audit ends well where the database knows no package at all; each is told."""
+    report = {
+        "dependencies": [
+            {"name": "a", "version": "1", "vulns": []},
+            {"name": "b", "skip_reason": "not found"},
+            {"name": "c", "version": "2", "vulns": [{"id": "CVE-1", "fix_versions": ["3"]}]},
+            {"name": "d", "version": "2", "vulns": [{"id": "CVE-2", "fix_versions": []}]},
+        ]
+    }
+    known = ["c 2: CVE-1, mended in 3", "d 2: CVE-2, mended in no version"]
+    assert asked(report) == (known, ["b: not found"])
