@@ -187,14 +187,15 @@ def test_run_under_way(worldpm, tmp_path):
     (run / "checkpoints" / "step-00000002").mkdir(parents=True)
     (run / "run.json").write_text(json.dumps({"recipe": {"seed": 3, "optim": {"lr": 0.5}}}))
     assert worldpm("show", run).code == 0  # before the first step
-    steps = [{"kind": "step", "step": i, "loss_nats": 0.7 - i / 10} for i in (1, 2)]
+    steps = [{"kind": "step", "step": i, "pairs": i, "loss_nats": 0.7 - i / 10} for i in (1, 2)]
     (run / "metrics.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))
     out = worldpm("show", run).out
     assert "not finished" in out
     assert "step = 2" in out
     assert "step-00000002" in out
     assert "optim.lr = 0.5" in out
-    look = {"kind": "validation", "step": 2, "validation_by_source": {"hh": {"accuracy": 0.625}}}
+    look = {"kind": "validation", "step": 2, "pairs": 2, "validation_loss_nats": 0.6}
+    look |= {"validation_accuracy": 0.6, "validation_by_source": {"hh": {"accuracy": 0.625}}}
     with (run / "metrics.jsonl").open("a") as file:
         file.write(json.dumps(look))
     assert "validation_by_source.hh.accuracy = 0.625" in worldpm("show", run).out

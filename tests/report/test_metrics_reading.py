@@ -5,7 +5,8 @@ import json
 import pytest
 
 from worldpm.errors import DataError
-from worldpm.report.training_plot import read_metrics, smooth
+from worldpm.report.runs import read_run
+from worldpm.report.training_plot import smooth, training_columns
 
 
 def step(number: int, loss, **more) -> dict:
@@ -24,7 +25,7 @@ def read(tmp_path):
     def run(*lines):
         path = tmp_path / "metrics.jsonl"
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        return read_metrics(path)
+        return training_columns(read_run(path), str(path))
 
     return run
 

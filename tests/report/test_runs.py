@@ -14,8 +14,8 @@ def step(number, loss=0.5, **more):
 
 
 def look(number, **sets):
-    return {"kind": "validation", "step": number, "validation_loss_nats": 0.6,
-            "validation_accuracy": 0.7, "validation_by_set": sets}  # fmt: skip
+    found = {"validation_loss_nats": 0.6, "validation_accuracy": 0.7, "validation_by_set": sets}
+    return {"kind": "validation", "step": number, "pairs": 10.0 * number, **found}
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_scalars_are_the_numbers_by_their_place():
     """Nested names with slashes; no text, no missing value, and not the step itself."""
     record = look(3, hh={"accuracy": 0.5, "style": {"phi_length": None}}) | {"skipped": False}
     assert dict(scalars(record)) == {
-        "loss_nats": 0.6, "accuracy": 0.7, "by_set/hh/accuracy": 0.5, "skipped": 0.0,
+        "pairs": 30.0, "loss_nats": 0.6, "accuracy": 0.7, "by_set/hh/accuracy": 0.5, "skipped": 0.0,
     }  # fmt: skip
 
 

@@ -34,7 +34,7 @@ def show_run(
     written = [*_picture(metrics, plot, force=force), *_events(run, tensorboard, force=force)]
     curves, looks = curve_table(run, ROWS), look_table(run)
     events = [
-        {"step": step["step"], "pairs": step.get("pairs"), **asdict(event), "note": str(event)}
+        {"step": step["step"], "pairs": step["pairs"], **asdict(event), "note": str(event)}
         for step, event in run_events(run)
     ]
     kept = sorted(each.name for each in (path / "checkpoints").glob("step-*"))

@@ -11,10 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from worldpm.errors import DataError
 from worldpm.events import Event, find_events
 from worldpm.store import read_json_lines
 
 Record = Mapping[str, Any]
+# What a record of each kind must have.
+KEYS = {
+    "step": ("step", "pairs", "loss_nats"),
+    "validation": ("step", "pairs", "validation_loss_nats", "validation_accuracy"),
+}
 COLUMNS = {
     "pairs": ",.0f", "loss_nats": ".4f", "accuracy": ".3f", "margin": "+.2f", "grad_norm": ".2g",
     "tokens_per_second": ",.0f", "pairs_per_second": ",.1f", "matrix_share": ".1%",
@@ -38,19 +44,26 @@ class Run:
 
 
 def read_run(metrics: Path) -> Run:
-    """Every step and look once, as last written: a resumed run repeats some."""
-    steps: dict[int, Record] = {}
-    looks: dict[int, Record] = {}
+    """Every step and look once, as last written: a resumed run repeats some.
+
+    Without a file there are none. Raises DataError naming the line where a record lacks a key.
+    """
+    found: dict[str, dict[int, Record]] = {kind: {} for kind in KEYS}
     best: Record | None = None
-    for _, line in read_json_lines(metrics) if metrics.is_file() else ():
-        kind = line.get("kind")
-        if kind == "step":
-            steps[line["step"]] = line
-        elif kind == "validation":
-            looks[line["step"]] = line
-        elif kind == "best":
-            best = line
-    return Run([steps[n] for n in sorted(steps)], [looks[n] for n in sorted(looks)], best)
+    for number, line in read_json_lines(metrics) if metrics.is_file() else ():
+        try:
+            kind = line["kind"]
+            if kind == "best":
+                best = line
+            elif kind in KEYS:
+                step, *_ = (line[key] for key in KEYS[kind])
+                found[kind][step] = line
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                f"{metrics}:{number}: lacks {error}; is this a run's metrics?"
+            ) from None
+    steps, looks = ([own[n] for n in sorted(own)] for own in found.values())
+    return Run(steps, looks, best)
 
 
 def run_events(run: Run) -> list[tuple[Record, Event]]:
@@ -67,7 +80,7 @@ def curve_table(run: Run, count: int) -> list[dict[str, Any]]:
     table = []
     for first, last in zip([0, *ends], ends, strict=False):
         own = run.steps[first:last]
-        row: dict[str, Any] = {"step": own[-1]["step"], "pairs": own[-1].get("pairs")}
+        row: dict[str, Any] = {"step": own[-1]["step"], "pairs": own[-1]["pairs"]}
         for name in list(COLUMNS)[1:]:
             values = [step[name] for step in own if step.get(name) is not None]
             row[name] = sum(values) / len(values) if values else None

@@ -26,7 +26,6 @@ from worldpm.report.figures import (
     write,
 )
 from worldpm.report.runs import Run, read_run, run_events
-from worldpm.store import read_json_lines
 
 LN_2 = math.log(2.0)
 
@@ -44,32 +43,18 @@ class TrainingRun:
     num_validations_not_finite: int = 0
 
 
-def read_metrics(path: Path) -> TrainingRun:
-    """The steps and validations of a run's metrics.jsonl, in order of pairs seen.
-
-    Where a resumed run wrote a step again, the later line counts. Steps and validations with a
-    number that was not finite (null in JSON) are counted apart. Raises DataError if there is no
-    step, or a line lacks a key.
-    """
-    steps: dict[int, tuple[float, float | None]] = {}
-    validations: dict[int, tuple[float, float, float]] = {}
-    for number, line in read_json_lines(path):
-        try:
-            if line["kind"] == "step":
-                steps[line["step"]] = (line["pairs"], line["loss_nats"])
-            elif line["kind"] == "validation":
-                validations[line["step"]] = (
-                    line["pairs"], line["validation_loss_nats"], line["validation_accuracy"],
-                )  # fmt: skip
-        except (KeyError, TypeError) as error:
-            raise DataError(f"{path}:{number}: lacks {error}; is this a run's metrics?") from None
-    finite = [(pairs, loss) for pairs, loss in steps.values() if loss is not None]
+def training_columns(run: Run, name: str) -> TrainingRun:
+    """The columns of a run, in order of pairs seen; DataError, naming it, if no step has a loss."""
+    steps = [(each["pairs"], each["loss_nats"]) for each in run.steps]
+    looks = [
+        (each["pairs"], each["validation_loss_nats"], each["validation_accuracy"])
+        for each in run.looks
+    ]
+    finite = [each for each in steps if None not in each]
     if not finite:
-        raise DataError(f"{path}: has no step with a loss yet; draw it when training has begun")
-    good = [v for v in validations.values() if None not in v]
-    return TrainingRun(
-        sorted(finite), sorted(good), len(steps) - len(finite), len(validations) - len(good)
-    )
+        raise DataError(f"{name}: has no step with a loss yet; draw it when training has begun")
+    good = [each for each in looks if None not in each]
+    return TrainingRun(finite, good, len(steps) - len(finite), len(looks) - len(good))
 
 
 def smooth(values: Sequence[float], span: int) -> list[float]:
@@ -94,10 +79,9 @@ def plot_training(
     the longer reply wins, drawn as a floor. Training loss is smoothed over a fiftieth of the run,
     at least five steps. Raises DataError for a file without steps, WorldPMError without matplotlib.
     """
-    run, whole = read_metrics(metrics), read_run(metrics)
-    norms = [
-        (s["pairs"], s["grad_norm"]) for s in whole.steps if s.get("grad_norm") and s.get("pairs")
-    ]
+    whole = read_run(metrics)
+    run = training_columns(whole, str(metrics))
+    norms = [(s["pairs"], s["grad_norm"]) for s in whole.steps if s.get("grad_norm") and s["pairs"]]
     figure = new_figure(15.6 if norms else 11.0, 4.5)
     loss = new_axes(figure, 0.75, 0.75, 4.1, 2.75)
     accuracy = new_axes(figure, 6.5, 0.75, 3.1, 2.75)
