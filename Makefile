@@ -8,6 +8,7 @@
 # make bench-train   a training step beside TRL's; ARGS='--data WORK -o OUT.json'
 # make bench-serve   the server under load beside the offline scorer; ARGS='--data PAIRS -o OUT.json'
 # make docs     write docs/reference from the code, then the site, build/site/index.html
+# make notebooks   run notebooks/*.py and write docs/notebooks with what they show; NOTEBOOKS=NAME picks one
 # make links    ask every address that the site's pages name; needs a network
 # make wheel    build the distributions into dist and prove them in environments of their own
 # make audit    bills of materials of both installs, known vulnerabilities, licences; needs a network
@@ -25,7 +26,7 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 TEST_PROCESSES ?= 2
 PROSE := docs examples notebooks recipes src README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md
-SOURCES := src tests examples benchmarks $(wildcard docs/*.py)
+SOURCES := src tests examples benchmarks notebooks $(wildcard docs/*.py)
 BENCH ?= benchmarks/*.py
 
 find_python = for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -37,7 +38,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: demo test check verify bench bench-score bench-forum bench-train bench-serve docs links wheel audit \
-	offline coverage mutants format clean
+	notebooks offline coverage mutants format clean
 .DEFAULT_GOAL := demo
 
 # The stamps make a second run install nothing.
@@ -73,6 +74,10 @@ $(VENV)/.stamp-release: $(VENV)/.stamp-dev
 
 $(VENV)/.stamp-measure: $(VENV)/.stamp-dev
 	$(PIP) install --quiet --group measure
+	@touch $@
+
+$(VENV)/.stamp-notebooks: $(VENV)/.stamp-kernels
+	$(PIP) install --quiet --group notebooks
 	@touch $@
 
 demo: $(VENV)/.stamp-kernels
@@ -118,6 +123,9 @@ docs: $(VENV)/.stamp-docs
 	$(BIN)/python docs/build_reference.py
 	$(BIN)/python -m sphinx --quiet -W --keep-going docs build/site
 	@echo "build/site/index.html"
+
+notebooks: $(VENV)/.stamp-notebooks
+	$(BIN)/python docs/build_notebooks.py $(NOTEBOOKS)
 
 links: $(VENV)/.stamp-docs
 	$(BIN)/python -m sphinx -b linkcheck docs build/links
