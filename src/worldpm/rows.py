@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):")
 _MISSING = object()
+HELPSTEER2_RATINGS = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
 
 
 def comparison_from_row(
@@ -78,6 +79,16 @@ def cut_turns(text: str) -> tuple[str, Conversation]:
         Message("user" if speaker == "Human" else "assistant", words)
         for speaker, words in zip(pieces[::2], pieces[1::2], strict=True)
     )
+
+
+def helpsteer_turns(prompt: str) -> Conversation:
+    """A prompt of HelpSteer2: `user<extra_id_1>Assistant\\n...<extra_id_1>User\\n...`, or text."""
+    first, *rest = prompt.split("<extra_id_1>")
+    turns = [Message("user", first.strip())]
+    for turn in rest:
+        role, _, text = turn.partition("\n")
+        turns.append(Message("assistant" if role == "Assistant" else "user", text.strip()))
+    return tuple(turns)
 
 
 def split_shared(

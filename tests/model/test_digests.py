@@ -25,7 +25,6 @@ from worldpm.model.fingerprint import (
     weights_sha256,
 )
 from worldpm.model.identity import batches_digest, job_identity, weights_fingerprint
-from worldpm.model.reading import TensorReader
 from worldpm.model.weights import Weights
 from worldpm.tokens.encode import Encoder
 from worldpm.tokens.tree import build_tree
@@ -178,16 +177,13 @@ def test_a_jobs_model(folder):
     weights = Weights(folder)
 
     def fingerprint(folder):
-        weights = Weights(folder)
-        return weights_fingerprint(weights, TensorReader(weights))
+        return weights_fingerprint(Weights(folder))
 
     before = fingerprint(folder)
     moved = shutil.copytree(folder, folder.with_name("moved"))
     assert fingerprint(moved) == before
     os.utime(moved / "model.safetensors", ns=(1, 1))
     assert fingerprint(moved) != before
-    identity = job_identity(
-        weights, TensorReader(weights), TorchEngine(weights.config, "float32"), []
-    )
+    identity = job_identity(weights, TorchEngine(weights.config, "float32"), [])
     assert identity["threads"] == torch.get_num_threads()  # torch's bits depend on them
     assert identity["model"] == before

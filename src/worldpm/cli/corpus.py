@@ -16,11 +16,6 @@ from worldpm.store import read_manifest
 
 MOST_FOR_A_PAGE = 200_000
 SHARE_NAMES = ("5 %", "25 %", "half", "75 %", "95 %")
-BIAS_NAMES = {
-    "longer_reply_wins": "the longer reply wins",
-    "earlier_reply_wins": "the earlier reply wins",
-    "first_place_wins": "the reply in the first place wins",
-}
 
 
 def figures(folder: Path, kind: str) -> dict[str, Any]:
@@ -48,6 +43,8 @@ def figures(folder: Path, kind: str) -> dict[str, Any]:
 
 def figure_lines(found: Mapping[str, Any], total: int) -> list[str]:
     """The figures for people, a line each; what is not known of this set is left out."""
+    from worldpm.report.corpus import BIASES
+
     lines = []
     for name, value in found.items():
         if isinstance(value, list) and value:
@@ -55,9 +52,7 @@ def figure_lines(found: Mapping[str, Any], total: int) -> list[str]:
                 f"{share} {number:,g}" for share, number in zip(SHARE_NAMES, value, strict=True)
             )
             lines.append(f"{name.replace('_', ' '):<18} {shares}")
-    lines += [
-        f"{words:<34} {found[name]:.1%}" for name, words in BIAS_NAMES.items() if name in found
-    ]
+    lines += [f"{words:<34} {found[name]:.1%}" for name, words in BIASES.items() if name in found]
     if found["read"] < total:
         lines.append(f"(of a sample of {found['read']:,})")
     return lines

@@ -41,7 +41,7 @@ def choose_sets(names: Sequence[str], data: Path | None) -> dict[str, Set]:
         if data is not None and data.is_file():
             names, data = [str(data), *names], None
     if not names:
-        found = {name: _suite_folder(name, data) for name in SUITES if data is not None}
+        found = {name: suite_folder(name, data) for name in SUITES if data is not None}
         chosen = {name: Set(folder, name) for name, folder in found.items() if folder is not None}
         if not chosen:
             raise ConfigError(
@@ -66,7 +66,7 @@ def choose_sets(names: Sequence[str], data: Path | None) -> dict[str, Set]:
                 + (f"; comparisons of your own are called ./{name}" if path.exists() else "")
             )
         else:
-            folder = _suite_folder(name, data) or (data if len(names) == 1 else None)
+            folder = suite_folder(name, data) or (data if len(names) == 1 else None)
             if folder is None:
                 raise DataError(f"{data / name}: no such folder; {name} needs its authors' files")
             key, each = name, Set(folder, name)
@@ -82,10 +82,8 @@ def _holds_comparisons(path: Path) -> bool:
     return path.is_file() or (path / MANIFEST).is_file()
 
 
-def _suite_folder(name: str, data: Path | None) -> Path | None:
+def suite_folder(name: str, data: Path) -> Path | None:
     """DATA/rm-bench or DATA/rm_bench, whichever there is."""
-    if data is None:
-        return None
     for folder in (data / name, data / name.replace("-", "_")):
         if folder.is_dir():
             return folder

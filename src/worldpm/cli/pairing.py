@@ -126,14 +126,11 @@ def pairs(
 
 def suite_folders(folder: Path) -> dict[str, Path]:
     """The folders of benchmarks below `folder` by suite; ConfigError if there are none."""
+    from worldpm.cli.eval_sets import suite_folder
     from worldpm.errors import ConfigError
     from worldpm.evals.suites import SUITES
 
-    found: dict[str, Path] = {}
-    for name in SUITES:
-        for each in (folder / name, folder / name.replace("-", "_")):
-            if each.is_dir():
-                found.setdefault(name, each)
+    found = {name: each for name in SUITES if (each := suite_folder(name, folder))}
     if not found:
         raise ConfigError(f"--against {folder}: holds none of the folders {', '.join(SUITES)}")
     return found

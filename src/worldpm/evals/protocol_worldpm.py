@@ -10,6 +10,7 @@ accuracy (3.3, Tables 2, 3, 8, 9). Deviations from the benchmarks' own protocols
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from worldpm.evals.shaping import EQUAL
 from worldpm.records import Comparison
 
 SCALING, TABLE = "scaling", "fine-tuning"
@@ -59,7 +60,7 @@ def _original(domain: str) -> Callable[[Comparison], Comparison | str]:
             for edge in each.better
             if style[edge.winner] == style[edge.loser] == ORIGINAL_STYLE
         )
-        return replace(each, better=kept) if kept else "equal replies"
+        return replace(each, better=kept) if kept else EQUAL
 
     return take
 

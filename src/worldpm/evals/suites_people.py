@@ -11,7 +11,14 @@ from worldpm.errors import DataError
 from worldpm.evals.rows import HelpSteerRow, HHHRow, HHRow, read_rows, read_table
 from worldpm.evals.shaping import EQUAL, TIE, Dropped, assistant, heads, pair
 from worldpm.records import Comparison, Conversation, Edge, Message
-from worldpm.rows import cut_turns, edges_of, parse_turns, split_shared
+from worldpm.rows import (
+    HELPSTEER2_RATINGS,
+    cut_turns,
+    edges_of,
+    helpsteer_turns,
+    parse_turns,
+    split_shared,
+)
 
 _JUDGE_PROMPT = re.compile(
     r"###The instruction to evaluate:\n(?P<prompt>.*?)\n\n"
@@ -98,9 +105,6 @@ def hh_rlhf(folder: Path) -> Iterator[Comparison | Dropped]:
             )
 
 
-HELPSTEER2_ATTRIBUTES = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
-
-
 def helpsteer2(folder: Path) -> Iterator[Comparison | Dropped]:
     """HelpSteer2 (Wang et al. 2024), `validation.jsonl.gz`: two answers a prompt, five ratings.
 
@@ -120,7 +124,7 @@ def helpsteer2(folder: Path) -> Iterator[Comparison | Dropped]:
             waiting = row
             continue
         first, waiting = waiting, None
-        for attribute in HELPSTEER2_ATTRIBUTES:
+        for attribute in HELPSTEER2_RATINGS:
             better = edges_of([getattr(first, attribute), getattr(row, attribute)])
             meta = {"class": "subjective", "attribute": attribute}
             if first.response == row.response:
@@ -131,20 +135,10 @@ def helpsteer2(folder: Path) -> Iterator[Comparison | Dropped]:
                 f"helpsteer2/{number // 2}/{attribute}",
                 "helpsteer2",
                 attribute,
-                _helpsteer_turns(row.prompt),
+                helpsteer_turns(row.prompt),
                 (assistant(first.response), assistant(row.response)),
                 better,
                 meta,
             )
     if waiting is not None:
         yield Dropped("only one answer")
-
-
-def _helpsteer_turns(prompt: str) -> Conversation:
-    """A multi-turn prompt comes as `user<extra_id_1>Assistant\\n...<extra_id_1>User\\n...`."""
-    first, *rest = prompt.split("<extra_id_1>")
-    turns = [Message("user", first.strip())]
-    for turn in rest:
-        role, _, text = turn.partition("\n")
-        turns.append(Message("assistant" if role == "Assistant" else "user", text.strip()))
-    return tuple(turns)

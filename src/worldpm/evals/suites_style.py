@@ -17,7 +17,7 @@ from worldpm.evals.rows import (
     RMBTurn,
     read_rows,
 )
-from worldpm.evals.shaping import assistant, group, heads, pair, user
+from worldpm.evals.shaping import EQUAL, assistant, group, heads, pair, user
 from worldpm.records import Comparison, Conversation, Edge, Message
 
 _RM_BENCH_CLASSES = {
@@ -78,7 +78,7 @@ def _grid(identifier: str, domain: str, row: RMBenchRow) -> Comparison:
     if len(better) < len(every):
         meta["equal_pairs"] = len(every) - len(better)
     if not better:
-        meta["undecided"] = "equal replies"
+        meta["undecided"] = EQUAL
     replies = tuple(assistant(text) for text in texts)
     return Comparison(identifier, "rm-bench", domain, user(row.prompt), replies, better, meta)
 

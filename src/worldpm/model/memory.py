@@ -24,6 +24,11 @@ def parse_bytes(text: str) -> int:
     return int(size)
 
 
+def gb(num_bytes: int) -> str:
+    """Bytes of a plan, for people: 1.25 GB, or 93.4 MB."""
+    return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.1f} MB"
+
+
 def free_bytes() -> int:
     """Memory that this process can still take: the least of what the machine and its cgroups say.
 

@@ -14,7 +14,7 @@ import torch
 
 from worldpm.errors import ConfigError
 from worldpm.model.engine import Engine, Resident, Runner
-from worldpm.model.memory import free_bytes, resident_bytes
+from worldpm.model.memory import free_bytes, gb, resident_bytes
 from worldpm.model.native import NativeEngine
 from worldpm.model.outline import Outline
 from worldpm.model.probe import Speeds
@@ -82,15 +82,15 @@ class MemoryPlan:
         lines = [
             *([ESTIMATE] if self.estimate else []),
             f"mode         {mode}",
-            f"weights      {_gb(self.weights_bytes)}, {_gb(self.packed_bytes)} as computed with, "
-            f"{self.layers} layers of {_gb(self.layer_bytes)}",
-            f"activations  {_gb(self.activation_bytes)} for a batch",
-            f"memory       {_gb(self.peak_bytes)} at most, of {_gb(self.memory_bytes)}",
+            f"weights      {gb(self.weights_bytes)}, {gb(self.packed_bytes)} as computed with, "
+            f"{self.layers} layers of {gb(self.layer_bytes)}",
+            f"activations  {gb(self.activation_bytes)} for a batch",
+            f"memory       {gb(self.peak_bytes)} at most, of {gb(self.memory_bytes)}",
         ]
         if self.tokens is not None and self.scratch_bytes is not None:
             lines.append(f"tokens       {'about ' if self.estimate else ''}{self.tokens:,}")
-            lines.append(f"scratch      {_gb(self.scratch_bytes)} on disk")
-        lines.append(f"passes       {self.passes}, {_gb(self.read_bytes)} to read")
+            lines.append(f"scratch      {gb(self.scratch_bytes)} on disk")
+        lines.append(f"passes       {self.passes}, {gb(self.read_bytes)} to read")
         if self.speeds is not None:
             rate = self.speeds.tokens_per_second / self.layers
             lines.append(
@@ -161,8 +161,8 @@ def plan_memory(
             break
     else:
         raise ConfigError(
-            f"memory of {_gb(memory)} is not enough: one layer at a time and a batch of "
-            f"{largest_batch:,} tokens take {_gb(peak)}"
+            f"memory of {gb(memory)} is not enough: one layer at a time and a batch of "
+            f"{largest_batch:,} tokens take {gb(peak)}"
         )
     in_memory = states is not None and not scratch and peak + states <= memory
     return replace(
@@ -231,10 +231,6 @@ def activation_bytes(weights: Weights, engine: Engine, tokens: int) -> int:
 
 def _numel(weights: Weights, name: str) -> int:
     return torch.Size(weights.places[name].shape).numel()
-
-
-def _gb(num_bytes: int) -> str:
-    return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.1f} MB"
 
 
 def _duration(seconds: float) -> str:

@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worldpm.errors import CheckpointError
-from worldpm.model.fingerprint import read_header
-from worldpm.model.weights import DTYPES, Weights
+from worldpm.model.weights import Weights
 
 BLOCK = 4096  # O_DIRECT's alignment of offset, length and memory
 CHUNK = 16 << 20  # bytes of one read
@@ -37,17 +36,6 @@ INFINITY = {
     torch.float32: (np.uint32, 0x7FFFFFFF, 0x7F800000),
     torch.float64: (np.uint64, 0x7FFFFFFFFFFFFFFF, 0x7FF0000000000000),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """Where the bytes of a tensor are."""
-
-    file: Path
-    offset: int
-    num_bytes: int
-    shape: tuple[int, ...]
-    dtype: torch.dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +53,7 @@ class TensorReader:
 
     def __init__(self, weights: Weights, *, direct: bool = True) -> None:
         self.folder = weights.folder
-        self.extents = _extents(weights)
+        self.places = weights.places
         self.direct = direct
         self.num_bytes = 0
         self.seconds = 0.0
@@ -92,7 +80,7 @@ class TensorReader:
                     own = view[place : place + part.last - part.first]
                     self._fill(file, own, part.first, needed)
                 for name in part.names:
-                    start = place + self.extents[name].offset - part.first
+                    start = place + self.places[name].start - part.first
                     tensors[name] = self._tensor(name, buffer, start)
                 place += part.last - part.first
         return tensors
@@ -104,31 +92,31 @@ class TensorReader:
 
     def read_rows(self, name: str, rows: NDArray[np.int64]) -> Tensor:
         """Rows (N, width) of a matrix, `rows` (N,) rising; only their neighbourhood is read."""
-        extent = self.extents[name]
-        count, width = extent.shape
+        at = self.places[name]
+        count, width = at.shape
         assert rows.size
         assert rows[0] >= 0
         assert rows[-1] < count
-        row_bytes = extent.num_bytes // count
+        row_bytes = at.num_bytes // count
         found = np.empty((rows.size, row_bytes), dtype=np.uint8)
         # A block is what one read of CHUNK covers; a gap that is not worth reading ends one, too.
         per_block = max(1, CHUNK // row_bytes)
         memory = mmap.mmap(-1, per_block * row_bytes + 2 * BLOCK)
-        with _File(extent.file, self.direct) as file, memoryview(memory) as view:
+        with _File(at.file, self.direct) as file, memoryview(memory) as view:
             start = 0
             while start < rows.size:
                 near = rows[start : start + per_block]
                 gaps = (np.diff(near) * row_bytes > NEAR) | (near[1:] - near[0] >= per_block)
                 stop = start + (int(gaps.argmax()) + 1 if gaps.any() else near.size)
-                begin = extent.offset + int(rows[start]) * row_bytes
-                end = extent.offset + (int(rows[stop - 1]) + 1) * row_bytes
+                begin = at.start + int(rows[start]) * row_bytes
+                end = at.start + (int(rows[stop - 1]) + 1) * row_bytes
                 first, last = begin // BLOCK * BLOCK, -(-end // BLOCK) * BLOCK
                 self._fill(file, view[: last - first], first, end)
                 block = np.frombuffer(view[begin - first : end - first], dtype=np.uint8)
                 found[start:stop] = block.reshape(-1, row_bytes)[rows[start:stop] - rows[start]]
                 del block
                 start = stop
-        return torch.from_numpy(found.reshape(-1)).view(extent.dtype).view(-1, width)
+        return torch.from_numpy(found.reshape(-1)).view(at.dtype).view(-1, width)
 
     def check_finite(self, name: str, tensor: Tensor) -> None:
         """CheckpointError for a value that is not finite.
@@ -147,30 +135,30 @@ class TensorReader:
         self.seconds += time.perf_counter() - started
 
     def _end(self, name: str) -> int:
-        return self.extents[name].offset + self.extents[name].num_bytes
+        return self.places[name].start + self.places[name].num_bytes
 
     def _ranges(self, names: Sequence[str]) -> list[_Range]:
-        ordered = sorted(names, key=lambda n: (self.extents[n].file, self.extents[n].offset))
+        ordered = sorted(names, key=lambda n: (self.places[n].file, self.places[n].start))
         ranges: list[_Range] = []
         for name in ordered:
-            extent = self.extents[name]
-            first, last = extent.offset // BLOCK * BLOCK, -(-self._end(name) // BLOCK) * BLOCK
+            at = self.places[name]
+            first, last = at.start // BLOCK * BLOCK, -(-self._end(name) // BLOCK) * BLOCK
             before = ranges[-1] if ranges else None
-            if before and before.file == extent.file and first <= before.last + NEAR:
+            if before and before.file == at.file and first <= before.last + NEAR:
                 merged = max(last, before.last)
-                ranges[-1] = _Range(extent.file, before.first, merged, [*before.names, name])
+                ranges[-1] = _Range(at.file, before.first, merged, [*before.names, name])
             else:
-                ranges.append(_Range(extent.file, first, last, [name]))
+                ranges.append(_Range(at.file, first, last, [name]))
         return ranges
 
     def _tensor(self, name: str, buffer: mmap.mmap, start: int) -> Tensor:
-        extent = self.extents[name]
-        if not extent.num_bytes:
-            return torch.empty(extent.shape, dtype=extent.dtype)
-        flat = torch.frombuffer(buffer, dtype=torch.uint8, count=extent.num_bytes, offset=start)
-        if start % extent.dtype.itemsize:  # a file that was not written by the library
+        at = self.places[name]
+        if not at.num_bytes:
+            return torch.empty(at.shape, dtype=at.dtype)
+        flat = torch.frombuffer(buffer, dtype=torch.uint8, count=at.num_bytes, offset=start)
+        if start % at.dtype.itemsize:  # a file that was not written by the library
             flat = flat.clone()
-        return flat.view(extent.dtype).view(extent.shape)
+        return flat.view(at.dtype).view(at.shape)
 
 
 def sequential_rate(path: Path) -> float:
@@ -236,13 +224,3 @@ class _File:
         if not self.direct and hasattr(os, "posix_fadvise"):
             os.posix_fadvise(self._descriptor, offset, count, os.POSIX_FADV_DONTNEED)
         return count
-
-
-def _extents(weights: Weights) -> dict[str, Extent]:
-    """From the files' headers, which `Weights` has checked."""
-    return {
-        name: Extent(path, at.start, at.end - at.start, at.shape, DTYPES[at.dtype])
-        for path in sorted({place.file for place in weights.places.values()})
-        for name, at in read_header(path).items()
-        if name in weights.places
-    }

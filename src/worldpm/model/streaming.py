@@ -114,7 +114,7 @@ class Streaming:
                 "give more --memory, or shorten the longest conversation"
             )
         if self.scratch is not None:
-            identity = job_identity(self._weights, self._reader, self.engine, job)
+            identity = job_identity(self._weights, self.engine, job)
             states = FileStates(self.scratch, identity, tokens, hidden, self.say)
             if states.layers_done >= 0:
                 self.say(f"{self.scratch}: goes on after {states.layers_done} layers")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from worldpm.errors import CheckpointError
 from worldpm.model.checkpoint import IGNORED, check_shapes, head_of, read_config, weight_files
 from worldpm.model.decoder import PreferenceModel
+from worldpm.model.fingerprint import read_header
 
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64}
 EMBEDDING, NORM = "model.embed_tokens.weight", "model.norm.weight"
@@ -22,12 +23,13 @@ EMBEDDING, NORM = "model.embed_tokens.weight", "model.norm.weight"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a tensor is: its file, shape, number of bytes and type."""
+    """Where a tensor is: its file, shape, number of bytes, type and first byte in the file."""
 
     file: Path
     shape: tuple[int, ...]
     num_bytes: int
     dtype: torch.dtype
+    start: int = 0
 
 
 class Weights:
@@ -52,19 +54,13 @@ class Weights:
     def _read_headers(self) -> dict[str, Place]:
         places = {}
         for path in weight_files(self.folder):
-            try:
-                with safe_open(path, framework="pt") as file:
-                    for name in file.keys():  # noqa: SIM118  (not a mapping)
-                        if name.startswith(IGNORED):
-                            continue
-                        header = file.get_slice(name)
-                        kind, shape = header.get_dtype(), tuple(header.get_shape())
-                        if kind not in DTYPES:
-                            raise CheckpointError(f"{path}: {name} is {kind}; give bf16 or float32")
-                        size = torch.Size(shape).numel() * DTYPES[kind].itemsize
-                        places[name] = Place(path, shape, size, DTYPES[kind])
-            except (SafetensorError, OSError) as error:
-                raise CheckpointError(f"{path}: damaged or cut short: {error}") from None
+            for name, at in sorted(read_header(path).items()):
+                if name.startswith(IGNORED):
+                    continue
+                dtype = DTYPES.get(at.dtype)
+                if dtype is None:
+                    raise CheckpointError(f"{path}: {name} is {at.dtype}; give bf16 or float32")
+                places[name] = Place(path, at.shape, at.end - at.start, dtype, at.start)
         return places
 
     def read(self, names: list[str]) -> dict[str, Tensor]:

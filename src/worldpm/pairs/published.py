@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from worldpm.pairs import dialogue_sets, ranked_sets, rated_sets
 from worldpm.records import Comparison
+from worldpm.rows import HELPSTEER2_RATINGS
 
 Reader = Callable[..., Iterator[Comparison]]
 """(path, drop), and `rating` where `About.ratings` lists some."""
@@ -56,7 +57,7 @@ ABOUT: dict[str, About] = {
         f"{_HUB}/nvidia/HelpSteer2",
         "CC-BY-4.0",
         ("train.jsonl.gz", "validation.jsonl.gz"),
-        rated_sets.HELPSTEER2_RATINGS,
+        HELPSTEER2_RATINGS,
     ),
     "helpsteer2-preference": About(
         f"{_HUB}/nvidia/HelpSteer2", "CC-BY-4.0", ("preference/preference.jsonl.gz",)

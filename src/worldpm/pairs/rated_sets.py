@@ -15,12 +15,11 @@ from typing import Any
 
 from worldpm.errors import DataError
 from worldpm.pairs import files
-from worldpm.records import Comparison, Conversation, Message
-from worldpm.rows import edges_of
+from worldpm.records import Comparison
+from worldpm.rows import HELPSTEER2_RATINGS, edges_of, helpsteer_turns
 
 Drop = Callable[[str], None]
 
-HELPSTEER2_RATINGS = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
 _ASPECTS = ("instruction_following", "honesty", "truthfulness", "helpfulness")
 ULTRAFEEDBACK_RATINGS = ("overall_score", "fine-grained_score", *_ASPECTS)
 
@@ -60,7 +59,7 @@ def read_helpsteer2(
             id=f"{split}/{number}",
             source="helpsteer2",
             subset=split if split in ("train", "validation") else None,
-            prompt=_helpsteer_turns(prompt),
+            prompt=helpsteer_turns(prompt),
             replies=files.answers([first, text]),
             better=better,
             meta={"replies": [{"ratings": before}, {"ratings": ratings}]},
@@ -95,20 +94,10 @@ def read_helpsteer2_preference(path: Path, drop: Drop) -> Iterator[Comparison]:
             id=f"preference/{number}",
             source="helpsteer2-preference",
             subset=files.optional_text(row, "split", where),
-            prompt=_helpsteer_turns(prompt),
+            prompt=helpsteer_turns(prompt),
             replies=files.answers(texts),
             better=edges_of([0.0, strength]),
         )
-
-
-def _helpsteer_turns(prompt: str) -> Conversation:
-    """A multi-turn prompt comes as `user<extra_id_1>Assistant\\n...<extra_id_1>User\\n...`."""
-    first, *rest = prompt.split("<extra_id_1>")
-    turns = [Message("user", first.strip())]
-    for turn in rest:
-        role, _, text = turn.partition("\n")
-        turns.append(Message("assistant" if role == "Assistant" else "user", text.strip()))
-    return tuple(turns)
 
 
 def read_ultrafeedback(

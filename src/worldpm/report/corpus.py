@@ -158,6 +158,14 @@ def share_of(counts: Mapping[bool, int]) -> float | None:
     return counts.get(True, 0) / total if total else None
 
 
+BIASES = {
+    "longer_reply_wins": "the longer reply wins",
+    "earlier_reply_wins": "the earlier reply wins",
+    "first_place_wins": "the reply in the first place wins",
+}
+"""What `biases` tells, in words."""
+
+
 def biases(corpus: Corpus) -> dict[str, float]:
     """What wins for other reasons than its quality, as shares of the edges where it can be told."""
     longer: Counter[bool] = Counter()

@@ -13,7 +13,7 @@ from typing import Any
 
 from worldpm.records import Comparison, Conversation
 from worldpm.report import svg
-from worldpm.report.corpus import Corpus, biases, octave, octaves, quantiles
+from worldpm.report.corpus import BIASES, Corpus, biases, octave, octaves, quantiles
 
 MOST_SOURCES, MOST_CHARACTERS = 40, 1500
 
@@ -142,12 +142,7 @@ def _longer(corpus: Corpus) -> str:
             )
             found[label] = (counts[True] / total, total)
     chart = svg.shares(found, "edges") if found else ""
-    told = {
-        "longer_reply_wins": "the longer reply wins",
-        "earlier_reply_wins": "the earlier reply wins",
-        "first_place_wins": "the reply in the first place wins",
-    }
-    words = "; ".join(f"{told[name]} {share:.1%}" for name, share in biases(corpus).items())
+    words = "; ".join(f"{BIASES[name]} {share:.1%}" for name, share in biases(corpus).items())
     note = f"By how many times the longer reply is as long. Over all edges: {words}."
     return _section("Does the longer reply win?", chart, note)
 

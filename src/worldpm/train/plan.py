@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from worldpm.model.config import ModelConfig
-from worldpm.model.memory import free_bytes
+from worldpm.model.memory import free_bytes, gb
 from worldpm.model.outline import rough_tokens
 from worldpm.records import Comparison
 from worldpm.store import read_artifact, read_manifest
@@ -92,12 +92,12 @@ class TrainingPlan:
                 "estimate     by the shape and a sample of the data; not measured on a GPU",
                 f"parameters   {self.parameters:,}, {self.trained:,} of them trained",
                 f"layout       {where}",
-                f"a process    {_gb(self.weights)} weights, {_gb(self.gradients)} gradients, "
-                f"{_gb(self.optimizer)} optimiser, {_gb(self.gathered)} gathered for a while",
-                f"activations  {_gb(self.activations)}: layers are {again}; "
-                f"{_gb(self.activations_kept)} kept, {_gb(self.activations_recomputed)} again",
-                f"memory       {_gb(self.total)} of {_gb(self.room)} a process: {fits}",
-                f"checkpoint   {_gb(self.checkpoint_bytes)} on disk, each",
+                f"a process    {gb(self.weights)} weights, {gb(self.gradients)} gradients, "
+                f"{gb(self.optimizer)} optimiser, {gb(self.gathered)} gathered for a while",
+                f"activations  {gb(self.activations)}: layers are {again}; "
+                f"{gb(self.activations_kept)} kept, {gb(self.activations_recomputed)} again",
+                f"memory       {gb(self.total)} of {gb(self.room)} a process: {fits}",
+                f"checkpoint   {gb(self.checkpoint_bytes)} on disk, each",
                 f"data         about {self.job.tokens:,} tokens, {self.job.pairs:,.0f} pairs, "
                 f"{self.steps:,} steps",
                 f"time         about {_duration(self.seconds)} at {self.utilisation:.0%} of {peak} "
@@ -229,10 +229,6 @@ def _gathered(config: ModelConfig, recipe: Recipe) -> int:
     embedding = (3 * 4 if full and not recipe.model.frozen_layers else width) * table
     head = hidden * (hidden + 1) if recipe.model.head == "mlp" else hidden
     return max(layers, embedding) + 3 * 4 * head
-
-
-def _gb(num_bytes: int) -> str:
-    return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.1f} MB"
 
 
 def _duration(seconds: float) -> str:
