@@ -69,7 +69,7 @@ def test_everything_known_stands_there():
     data = {"f*rum": {"counts": {"train": 1234}, "dropped": {"tie": 5, "long": 6},
                       "licenses": ["CC BY-SA 4.0"], "published": {"url": None}}}  # fmt: skip
     looks = [{"step": s, "validation_loss_nats": loss, "validation_accuracy": 0.6}
-             for s, loss in ((3, 0.61), (5, 0.59), (7, 0.65))]  # fmt: skip
+             for s, loss in ((3, 0.61), (4, None), (5, 0.59), (7, 0.65))]  # fmt: skip
     text = model_card(
         Facts("x", CHECKPOINT, base_model="org/base", license="apache-2.0", run={"recipe": RECIPE},
               steps=[STEP], validations=looks, data=data, report=report(by_truth))

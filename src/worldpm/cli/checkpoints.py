@@ -155,7 +155,8 @@ def _facts(
     from worldpm.jsonfiles import read_object
     from worldpm.model.inspect import inspect_model
     from worldpm.report.model_card import Facts
-    from worldpm.store import MANIFEST, file_sha256, read_json_lines, read_manifest
+    from worldpm.report.runs import read_run
+    from worldpm.store import MANIFEST, file_sha256, read_manifest
 
     checkpoint = inspect_model(folder)
     known = (checkpoint["contract"] or {}).get("training_data")
@@ -164,16 +165,15 @@ def _facts(
         manifests[each.name] = {**read_manifest(each), "licenses": _licenses(each)}
         if known is not None and file_sha256(each / MANIFEST) not in known:
             raise DataError(f"{each}: is not among the data that the model was trained on")
-    metrics = run / "metrics.jsonl" if run else None
-    records = [row for _, row in read_json_lines(metrics)] if metrics and metrics.is_file() else []
+    course = read_run(run / "metrics.jsonl") if run else None
     return Facts(
         name=name,
         checkpoint=checkpoint,
         base_model=base_model,
         license=weights_license,
         run=read_object(run / "run.json") if run else None,
-        steps=[row for row in records if row["kind"] == "step"],
-        validations=[row for row in records if row["kind"] == "validation"],
+        steps=course.steps if course else (),
+        validations=course.looks if course else (),
         data=manifests,
         report=read_object(report) if report else None,
     )

@@ -193,9 +193,9 @@ def _compute(facts: Facts) -> str:
         f"{last['seconds'] / 3600:.2f} hours; {flops:.2g} floating-point operations at most. "
         f"{last['skipped_steps']:,} steps were skipped because they were not finite."
     )
-    if facts.validations:
-        best = min(facts.validations, key=lambda look: look["validation_loss_nats"])
-        end = facts.validations[-1]
+    looks = [look for look in facts.validations if look["validation_loss_nats"] is not None]
+    if looks:
+        best, end = min(looks, key=lambda look: look["validation_loss_nats"]), looks[-1]
         words += (
             f" Validation: loss {end['validation_loss_nats']:.4f} nats and accuracy "
             f"{end['validation_accuracy']:.3f} at the end; the lowest loss was "
