@@ -58,6 +58,14 @@ def test_few_points_allow_few_shapes():
         choose(five.take([0, 1]), seed=0)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_fewer_than_four_points_are_no_choice(count):
+    """AICc is infinite for every shape there: an error that says how many are needed."""
+    x = 10.0 ** np.arange(2, 2 + count)
+    with pytest.raises(DataError, match=f"{count} points are too few for any shape; 4 are the"):
+        choose(Points(None, x, 0.7 + 0.01 * np.arange(count), None, ({},) * count), seed=0)
+
+
 def test_a_choice_among_near_shapes_names_the_others():
     """A floor that hardly shows is a rival of the plain power law, and is said to be."""
     rivals = [choose(draw("power", seed), seed=seed).rivals for seed in range(6)]

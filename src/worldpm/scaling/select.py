@@ -26,6 +26,7 @@ from worldpm.scaling.trend import Trend, trend_test
 EQUAL = 2.0
 SURE = 6.0
 CLAIM = 4.0
+LEAST = 4  # points: with fewer no AICc is finite, a constant's own parameters being two
 HELD_OUT = 0.3  # of the different x, the largest
 _PLACE_EXTRA = 1
 _IN_SIGHT = 0.25  # of a step may be out of sight at either end
@@ -69,13 +70,13 @@ class Choice:
 def choose(points: Points, *, seed: int, names: Sequence[str] = ONE_VARIABLE) -> Choice:
     """The shape that the points follow, of those with few enough parameters for them.
 
-    Raises DataError where not even a constant can be fitted.
+    Raises DataError where not even a constant can be judged, which takes four points.
     """
     inputs, target = np.log(points.data[None]), points.target
     fits = {name: _try(name, inputs, target, None) for name in names}
     found = {name: each for name, each in fits.items() if each is not None and _is_in_sight(each)}
-    if not found:
-        raise DataError(f"{len(target)} points are too few for any shape; three is the least")
+    if not found or len(target) < LEAST:
+        raise DataError(f"{len(target)} points are too few for any shape; {LEAST} are the least")
     delta = min(each.delta for each in found.values())
     refits = {name: refit(each, delta) for name, each in found.items()}
     scores = {name: aicc(each) for name, each in refits.items()}
