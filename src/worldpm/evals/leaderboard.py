@@ -27,14 +27,14 @@ TIES = "Ties"  # of RewardBench 2
 
 
 def rewardbench_results(
-    comparisons: Sequence[Comparison], scores: Scores, *, model: str, template: str = "tokenizer"
+    comparisons: Sequence[Comparison], scores: Scores, *, model: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """(accuracy by subset, columns of rows), both with model, model_type and chat_template.
 
     Equal replies are a wrong row, as the authors count them; other comparisons without an edge take
     no part. A row's id is ours without the suite's name.
     """
-    about = {"model": model, "model_type": MODEL_TYPE, "chat_template": template}
+    about = {"model": model, "model_type": MODEL_TYPE, "chat_template": "tokenizer"}
     rows = [
         _row(comparison, values.tolist())
         for comparison, values in zip(comparisons, check_scores(comparisons, scores), strict=True)

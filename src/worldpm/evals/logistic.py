@@ -56,21 +56,19 @@ def fit_logistic(columns: Floats, weight: Floats) -> Floats:
     return np.asarray(b / scale, np.float64)
 
 
-def folds_of(cluster: Integers, *, seed: int, folds: int = FOLDS) -> Integers:
+def folds_of(cluster: Integers, *, seed: int) -> Integers:
     """The fold (edges,) of each edge: whole clusters, dealt at random in equal numbers."""
     count = int(cluster.max()) + 1
     order = np.random.default_rng(seed).permutation(count)
-    return np.asarray(order[cluster] % min(folds, count), np.int64)
+    return np.asarray(order[cluster] % min(FOLDS, count), np.int64)
 
 
-def held_out_margins(
-    columns: Floats, cluster: Integers, weight: Floats, *, seed: int, folds: int = FOLDS
-) -> Floats:
+def held_out_margins(columns: Floats, cluster: Integers, weight: Floats, *, seed: int) -> Floats:
     """Margins (edges,), each by coefficients fitted on the other folds' comparisons.
 
     With one comparison only there is nothing to fit on, and its margins are 0.
     """
-    fold = folds_of(cluster, seed=seed, folds=folds)
+    fold = folds_of(cluster, seed=seed)
     margins = np.zeros(len(columns))
     for number in range(int(fold.max()) + 1):
         out = fold == number

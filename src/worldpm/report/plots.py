@@ -29,7 +29,6 @@ def plot_evaluation(
     evaluations: Sequence[Mapping[str, Any]],
     path: Path,
     kinds: Sequence[str] = ("all",),
-    title: str | None = None,
 ) -> list[Path]:
     """Accuracy with its 95 % interval against the floors, one row a suite; returns the files.
 
@@ -77,7 +76,7 @@ def plot_evaluation(
         ("x", GREY, "more markdown wins"),
         ("|", GREY, "chance"),
     )
-    heading(figure, title or _evaluation_title(lines), "Further right is better. At the right: the "
+    heading(figure, _evaluation_title(lines), "Further right is better. At the right: the "
             "gain over the longer reply in points, [95 % interval, paired].")  # fmt: skip
     return save(figure, path, _EVALUATION_HEADER, [_evaluation_row(line) for line in lines])
 

@@ -98,7 +98,6 @@ def plot_ranking(
     comparisons: Sequence[Comparison],
     scores: Sequence[Sequence[Score]],
     path: Path,
-    title: str | None = None,
 ) -> list[Path]:
     """A row a prompt, a dot a reply at its score less the prompt's mean; returns the files written.
 
@@ -135,7 +134,7 @@ def plot_ranking(
     _size_legend(figure, any(dot.known_best for row in rows for dot in row))
     heading(
         figure,
-        title or _ranking_title(rows),
+        _ranking_title(rows),
         "Each row is a prompt, each dot a reply; further right is better. "
         "The larger and darker the dot, the likelier the reply is the best of its row.",
     )

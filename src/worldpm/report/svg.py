@@ -12,7 +12,7 @@ from html import escape
 WIDTH, LABELS, ROW = 640, 230, 22
 
 
-def bars(values: Mapping[str, float], unit: str, form: str = ",.0f") -> str:
+def bars(values: Mapping[str, float], unit: str) -> str:
     """A horizontal bar for each named value, in order."""
     most = max(values.values(), default=0) or 1
     room = WIDTH - LABELS - 70
@@ -20,7 +20,7 @@ def bars(values: Mapping[str, float], unit: str, form: str = ",.0f") -> str:
     for place, (label, value) in enumerate(values.items()):
         top = place * ROW
         width = room * value / most
-        shown = format(value, form)
+        shown = f"{value:,.0f}"
         rows.append(
             f"<g><title>{escape(label)}: {shown} {escape(unit)}</title>"
             f'<text class="l" x="{LABELS - 8}" y="{top + 15}">{escape(_short(label))}</text>'

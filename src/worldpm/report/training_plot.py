@@ -68,9 +68,7 @@ def smooth(values: Sequence[float], span: int) -> list[float]:
     return averages
 
 
-def plot_training(
-    metrics: Path, path: Path, length_accuracy: float | None = None, title: str | None = None
-) -> list[Path]:
+def plot_training(metrics: Path, path: Path, length_accuracy: float | None = None) -> list[Path]:
     """Losses, validation accuracy and gradient norm against pairs seen; returns the files.
 
     Several validation sets have an accuracy each; an event (`worldpm.events`) is marked in all.
@@ -105,7 +103,7 @@ def plot_training(
     left_out = ((run.num_not_finite, "steps"), (run.num_validations_not_finite, "validations"))
     if words := " and ".join(f"{count} of the {what}" for count, what in left_out if count):
         reading += f" Left out, for want of a finite loss: {words}."
-    heading(figure, title or _training_title(run, length_accuracy), reading)
+    heading(figure, _training_title(run, length_accuracy), reading)
     rows: list[Sequence[object]] = [("training", *step, "", "") for step in run.steps]
     rows += [("validation", *look, "") for look in run.validations]
     for name, looks in _accuracies_by_set(whole).items():
