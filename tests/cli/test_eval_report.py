@@ -189,12 +189,15 @@ def test_style_features_are_a_choice(worldpm, own, model):
     assert "style feature 'emojis' is not one of" in wrong.err
 
 
-def test_two_models_of_one_name_are_refused(worldpm, own, model, tmp_path):
-    """Their results would be one."""
-    twin = small_model(tmp_path / "x" / "tiny", seed=3)
-    result = worldpm("eval", own, "-m", model, "-m", twin)
-    assert result.code == 1
-    assert "'tiny' and 'tiny' would have results of one name" in result.err
+def test_two_models_of_one_name(worldpm, own, tmp_path):
+    """Every run calls its model the same, so the run's name tells them apart; one twice is one."""
+    runs = [small_model(tmp_path / run / "model", seed=place) for place, run in enumerate("xy")]
+    flags = ("-m", runs[0], "-m", runs[1], "-o", tmp_path / "out", "-q", "--json")
+    found = worldpm("eval", own, *flags).json
+    assert [each["model"] for each in found["evaluations"]] == ["x/model", "y/model"]
+    twice = worldpm("eval", own, "-m", runs[0], "-m", runs[0])
+    assert twice.code == 1
+    assert "'x/model' and 'x/model' would have results of one name" in twice.err
 
 
 def test_rewardbench_leaves_its_own_files(worldpm, model, tmp_path):

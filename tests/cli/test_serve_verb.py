@@ -4,15 +4,19 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 from live import Live, free_port, wait_ready
+from starlette.testclient import TestClient
 from tiny import small_model
 
-from worldpm.cli.serving import KEY_VARIABLE
+from worldpm.cli.serving import KEY_VARIABLE, make_app
+from worldpm.errors import ConfigError
 from worldpm.model.checkpoint import weight_files
 from worldpm.model.fingerprint import weights_sha256
 from worldpm.score import load
+from worldpm.serve.settings import ServeSettings
 from worldpm.serve.signing import check
 
 
@@ -92,6 +96,17 @@ def start(tmp_path, *arguments):
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file)
     return Live(port, process, log)
+
+
+def test_models_of_two_runs(tmp_path):
+    """Every run calls its model the same; they are served as RUN/model, one given twice is not."""
+    runs = [str(small_model(tmp_path / run / "model")) for run in "xy"]
+    make = partial(make_app, settings=ServeSettings(), dtype="float32", engine="auto", threads=1)
+    with TestClient(make(runs), base_url="http://127.0.0.1") as client:
+        listed = client.get("/v1/models").json()["data"]
+    assert [each["id"] for each in listed] == ["x/model", "y/model"]
+    with pytest.raises(ConfigError, match="called the same: x/model, x/model"):
+        make([runs[0], runs[0]])
 
 
 def test_a_checkpoint_over_a_socket(tmp_path):

@@ -14,7 +14,7 @@ from tiny import small_model
 
 from worldpm.errors import CheckpointError
 from worldpm.hub import parse_hub_id
-from worldpm.model.hub import locate
+from worldpm.model.hub import locate, told_apart
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 STRANGERS = (
@@ -99,6 +99,17 @@ def test_folders_win(hub, remote, tmp_path, monkeypatch):
     for path in ("./org/other", "/org/other", "~/x/y", "a/b/c", "plain", tmp_path / "none"):
         assert locate(path).commit is None
     assert hub == []
+
+
+def test_folders_of_one_name_are_told_apart(tmp_path, monkeypatch):
+    """By the folder above, however the path is written; what has a name of its own keeps it."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/model", "b/model"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir("b")
+    found = told_apart(["model", "model", "other", "model"], ["../a/model", "model", None, "x/y"])
+    assert found == ["a/model", "b/model", "other", "model"]
+    assert told_apart(["model"], ["model"]) == ["model"]
 
 
 @pytest.mark.parametrize(

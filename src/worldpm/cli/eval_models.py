@@ -5,7 +5,7 @@ for model in open_models(["a", "b"], dtype="auto"):
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,8 +69,11 @@ def open_models(
     name, or whose files would have one, before anything is scored.
     """
     from worldpm.cli.eval_files import stem
+    from worldpm.model.hub import told_apart
 
     models = [_open(name, dtype, truncate) for name in names]
+    called_by = told_apart([model.name for model in models], names)
+    models = [replace(m, name=name) for m, name in zip(models, called_by, strict=True)]
     if untrained is not None:
         models.append(_open_untrained(untrained, dtype, truncate))
     called: dict[str, str] = {}

@@ -125,6 +125,7 @@ def make_app(
     threads: int | None, backend: str | None = None, signer: "Signer | None" = None,
 ) -> Any:  # fmt: skip
     """The app of these checkpoints; called in every worker."""
+    from worldpm.model.hub import told_apart
     from worldpm.serve.app import create_app
     from worldpm.serve.dialects import ROUTES
 
@@ -134,6 +135,9 @@ def make_app(
     else:
         loaded = [load_backed(models[0], backend)]
     names = [each.name for each in loaded]
+    if backend is None:
+        names = told_apart(names, models)
+        loaded = [replace(each, name=name) for each, name in zip(loaded, names, strict=True)]
     if len(set(names)) < len(names):
         raise ConfigError(f"two models are called the same: {', '.join(names)}; rename a folder")
     return create_app({each.name: each for each in loaded}, settings, ROUTES, signer=signer)

@@ -9,6 +9,8 @@ that decide whether we can read it come first, so that a model of another family
 its weights are downloaded. HF_HUB_OFFLINE, HF_HOME and HF_TOKEN act as everywhere.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +51,22 @@ def locate(model: str | Path | None, *, say: Say = to_stderr, with_weights: bool
     if folder.exists() or hub_id is None:
         return Located(folder, folder.name)
     return _from_hub(*hub_id, say, with_weights)
+
+
+def told_apart(names: Sequence[str], models: Sequence[str | Path | None]) -> list[str]:
+    """The models' names; of two folders of one name, as all runs leave them, with that above it.
+
+    told_apart(["model", "model", "b"], ["with/model", "without/model", "b"])
+    ->  ["with/model", "without/model", "b"]
+    """
+    often = Counter(names)
+    found = []
+    for name, model in zip(names, models, strict=True):
+        folder = None if model is None else Path(model).expanduser().absolute()
+        if folder is not None and often[name] > 1 and folder.is_dir():
+            name = f"{folder.parent.name}/{name}"
+        found.append(name)
+    return found
 
 
 def _from_hub(name: str, revision: str | None, say: Say, with_weights: bool) -> Located:
