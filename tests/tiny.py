@@ -79,10 +79,10 @@ def tiny_base(folder: Path, *, layers: int = 2, head: bool = False) -> Path:
     return folder
 
 
-def small_model(folder, *, head=True, seed=0):
+def small_model(folder, *, head=True, seed=0, **shape):
     """A complete checkpoint; with `head=False` a base, as a language model is before training."""
     source = tiny_tokenizer(folder.with_name(f"{folder.name}-tokenizer"), merges=False)
-    config = parse_config(SMALL, "tiny")
+    config = parse_config(SMALL | shape, "tiny")
     model = PreferenceModel(config, linear_head(config.hidden_size))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
