@@ -33,7 +33,6 @@ BINDING = (
 )
 KNOWN = {
     "certifi": "MPL-2.0: a file of its own, used as it is",
-    "chardet": "LGPL: imported, never copied",
     "inflate64": "LGPL-2.1: py7zr's decoder, imported, never copied",
     "multivolumefile": "LGPL-2.1: py7zr's",
     "orjson": "MPL-2.0 in part: used as it is",
@@ -41,6 +40,7 @@ KNOWN = {
     "pybcj": "LGPL-2.1: py7zr's decoder",
     "pyppmd": "LGPL-2.1: py7zr's decoder",
     "tqdm": "MPL-2.0 and MIT: used as it is",
+    "transformers": "Apache-2.0, which it states in words that no tool reads",
 }
 
 
