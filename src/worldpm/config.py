@@ -50,6 +50,17 @@ def load_settings(
         raise ConfigError(_explain(kind, where, error)) from None
 
 
+def filled(kind: type[Settings], recorded: object) -> object:
+    """Recorded settings as JSON has them; a key that came since they were recorded has its default.
+
+    As they are where `kind` does not take them: of a version that had other keys, or damaged.
+    """
+    try:
+        return kind.model_validate(recorded).model_dump(mode="json")
+    except ValidationError:
+        return recorded
+
+
 def _apply_override(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():

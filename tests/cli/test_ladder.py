@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -197,6 +198,20 @@ def test_another_base_is_another_ladder(worldpm, inputs, tmp_path):
     assert "began with another base" in worldpm(*given, "--base", other).err
     ladder.write_text('comparisons = [24]\n[sizes.a]\nrecipe = "toy.toml"')
     assert "give either shape or layers" in worldpm(*given, "--base", base).err
+
+
+def test_a_ladder_of_before_a_setting_goes_on(worldpm, inputs, whole, tmp_path):
+    """Keys that came since it began have their defaults in what it recorded."""
+    out = shutil.copytree(whole, tmp_path / "out")
+    begun = orjson.loads((out / "ladder.json").read_bytes())
+    assert begun["ladder"]["sizes"]["a"].pop("layers", 0) is None
+    assert begun["recipes"]["a-s0"]["run"].pop("keep_best") is not None
+    (out / "ladder.json").write_bytes(orjson.dumps(begun))
+    assert worldpm(*inputs, "-o", out).code == 0
+    assert rows(out) == rows(whole)
+    begun["recipes"]["a-s0"]["run"]["keep_best"] = None
+    (out / "ladder.json").write_bytes(orjson.dumps(begun))
+    assert "began with another recipes" in worldpm(*inputs, "-o", out).err
 
 
 def test_what_is_refused(worldpm, inputs, whole, tmp_path):

@@ -161,9 +161,12 @@ def _study(
 
 def _identify(study: "Study") -> None:
     """Record what the study is of; WorldPMError where the folder's is of something else."""
+    from worldpm.config import filled
     from worldpm.jsonfiles import read_object
     from worldpm.model.checkpoint import weight_files
+    from worldpm.scaling.ladder import Ladder
     from worldpm.store import MANIFEST, file_sha256
+    from worldpm.train.recipe import Recipe
 
     identity = {
         "ladder": study.ladder.model_dump(mode="json"),
@@ -180,6 +183,9 @@ def _identify(study: "Study") -> None:
     path = study.out / IDENTITY
     if path.is_file():
         begun = read_object(path)
+        begun["ladder"] = filled(Ladder, begun.get("ladder"))
+        recipes = begun.get("recipes") or {}
+        begun["recipes"] = {name: filled(Recipe, each) for name, each in recipes.items()}
         if differs := [name for name, value in identity.items() if begun.get(name) != value]:
             raise WorldPMError(
                 f"{study.out}: began with another {' and '.join(differs)}; give the same, or "

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from pydantic import ValidationError
 
-from worldpm.errors import ConfigError, OutputExistsError, WorldPMError
+from worldpm.config import filled
+from worldpm.errors import CheckpointError, ConfigError, OutputExistsError, WorldPMError
 from worldpm.jsonfiles import read_object
 from worldpm.model.adapter import WEIGHTS, read_adapter, write_adapter
 from worldpm.model.allocator import keep_freed_memory
@@ -159,7 +159,7 @@ def _check_run(run: Path, identity: dict[str, Any], *, resume: bool, force: bool
     if resume and path.is_file():
         begun, wanted = (
             {**each, "recipe": _compared(each.get("recipe"))}
-            for each in (read_object(path), identity)
+            for each in (read_object(path, CheckpointError), identity)
         )
         differs = [key for key in wanted if begun.get(key) != wanted[key]]
         if differs:
@@ -179,14 +179,9 @@ def _check_run(run: Path, identity: dict[str, Any], *, resume: bool, force: bool
 
 
 def _compared(recipe: object) -> object:
-    """What of a recorded recipe must be the same: how processes share the work may change.
-
-    A key that it lacks, since it is of before that key, has its default.
-    """
-    try:
-        return Recipe.model_validate(recipe).model_dump(mode="json", exclude={"parallel"})
-    except ValidationError:  # of a version that had other keys, or damaged
-        return recipe
+    """What of a recorded recipe must be the same: how processes share the work may change."""
+    found = filled(Recipe, recipe)
+    return {**found, "parallel": None} if isinstance(found, dict) else found
 
 
 def _begin_run(run: Path, identity: dict[str, Any]) -> None:
