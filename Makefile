@@ -145,7 +145,8 @@ offline: $(VENV)/.stamp-dev
 
 coverage: $(VENV)/.stamp-measure
 	rm -rf build/coverage
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m "not slow" --timeout 900 --cov --cov-report= $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m "not slow" --timeout 900 \
+	--cov --cov-report= --cov-fail-under=0 $(ARGS)
 	$(BIN)/coverage html --quiet --directory build/coverage
 	$(BIN)/coverage report
 
