@@ -133,6 +133,7 @@ def test_scores_are_inspected_with_any_model(run, monkeypatch, tmp_path, capsys)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not list(cache_folder().glob(f"{NAME}-*")), reason="not fetched")
 def test_scores_are_inspected_as_shown(run, capsys):
     """With the default model the same bits in any company, and the rises that the text tells of."""
@@ -165,6 +166,7 @@ def test_a_law_is_fitted_as_shown(run, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_model_is_trained_and_measured(run):
     """It is surely ahead of the longer answer, and surely behind what can be known."""
     names, num_pictures = run(notebook("train_and_evaluate"))
