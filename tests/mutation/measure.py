@@ -36,7 +36,7 @@ MODULES = {
     "tokens/tree.py": ["tests/tokens/test_tree.py"],
     "tokens/pack.py": ["tests/tokens/test_tree.py"],
     "model/batch.py": ["tests/model/test_batch.py"],
-    "serve/batching.py": ["tests/serve/test_batching.py"],
+    "serve/batching.py": ["tests/serve/test_batching.py", "tests/serve/test_admission.py"],
 }
 """Module -> the fast tests that are to notice. The scored token is found in encode.py (the last
 token), tree.py (a segment's last) and batch.py (`leaves`, its place among all tokens)."""
