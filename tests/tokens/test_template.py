@@ -34,7 +34,8 @@ TEMPLATES = {
  {% endif %}
 {% endfor %}
 """,
-    "tojson": "{{ messages | tojson }}{{ messages | tojson(indent=2) }}",
+    "tojson": "{{ messages | tojson }}{{ messages | tojson(indent=2) }}"
+    "{{ messages | tojson(ensure_ascii=true, separators=(',', ':'), sort_keys=true) }}",
     "loop": "{% for m in messages %}{% if loop.index > 2 %}{% break %}{% endif %}-{% endfor %}",
     "generation": """\
 {% for m in messages %}
@@ -114,6 +115,7 @@ def test_hash():
         (None, "no chat template"),
         ({"chat_template": None}, "no chat template"),
         ({"chat_template": [{"name": "rag", "template": "x"}]}, "rag but no 'default'"),
+        ({"chat_template": [{"name": "b"}, {"name": "a"}]}, "config.json: .* named a, b but no"),
         ({"chat_template": "{% if %}"}, "not valid Jinja"),
         ({"chat_template": "{" * (MAX_TEMPLATE_BYTES + 1)}, "over the limit"),
         ([], "not a JSON object"),
@@ -152,6 +154,28 @@ def test_refusals_while_rendering(text):
     """What a template refuses, or must not do, ends as one kind of error."""
     with pytest.raises(CheckpointError, match="cannot render messages of the roles user"):
         ChatTemplate(text).render([USER])
+
+
+REFUSES = "{{ raise_exception('two ' + messages[0].role + 's in a row' + (eos_token or '')) }}"
+
+
+def test_a_template_s_own_words_reach_the_user(tmp_path):
+    """What it raises is told with the file it is from and the roles, wherever it was found."""
+    config = {"chat_template": REFUSES, "eos_token": "</s>"}
+    told = r": the chat template cannot render messages of the roles user, user: two users in a row"
+    with pytest.raises(CheckpointError, match=rf"tokenizer_config\.json{told}</s>"):
+        ChatTemplate.from_folder(write(tmp_path, config)).render([USER, USER])
+    with pytest.raises(CheckpointError, match=rf"chat_template\.jinja{told}"):
+        ChatTemplate.from_folder(write(tmp_path, jinja=REFUSES)).render([USER, USER])
+    with pytest.raises(CheckpointError, match=rf"^chat template{told}"):
+        ChatTemplate(REFUSES).render([USER, USER])
+
+
+def test_the_limit_is_that_of_bytes():
+    """64 KB may be there, in UTF-8; one byte more is refused."""
+    assert ChatTemplate("x" * MAX_TEMPLATE_BYTES).render([USER]) == "x" * MAX_TEMPLATE_BYTES
+    with pytest.raises(CheckpointError, match="over the limit"):
+        ChatTemplate("é" * (MAX_TEMPLATE_BYTES // 2) + "x")
 
 
 def test_no_clock():
