@@ -22,8 +22,12 @@ from published_sets import write
 from tiny import SMALL, TEXT, TOY, small_model, tiny_tokenizer, toy_comparison
 
 TESTS = Path(__file__).parent
-SITES = {"ai.stackexchange.com": 2100, "bicycles.meta.stackexchange.com": 4000,
-         "knots.stackexchange.com": 6000}  # fmt: skip
+SITES = {
+    "ai.stackexchange.com": 2120,
+    "bicycles.meta.stackexchange.com": 4000,
+    "datascience.stackexchange.com": 6000,
+    "knots.stackexchange.com": 8000,
+}
 LAYERS = 26  # of the default base, which has 30: recipes freeze up to 25
 
 
@@ -45,11 +49,11 @@ def lines(path, rows):
 
 
 def archives(folder):
-    """Three sites of 24 questions, each with answers of different votes."""
+    """Four sites of twenty questions, each with answers of different votes."""
     folder.mkdir()
     for site, first in SITES.items():
         rows = []
-        for number in range(first, first + 96, 4):
+        for number in range(first, first + 80, 4):
             text = words(number, 5)
             rows.append(dumps.question(number, Title=words(-number, 3), Body=f"<p>{text}?</p>"))
             for place, votes in enumerate((5, 1, 3)):
@@ -136,11 +140,14 @@ def plain(folder):
 
 
 def trained(folder):
-    """A run of `worldpm train`."""
-    base, data, recipe = (folder.with_name(f".{folder.name}-{n}") for n in ("base", "data", "toml"))
+    """A run of `worldpm train`, on the page's hh-rlhf where there is one."""
+    base, recipe = folder.with_name(f".{folder.name}-base"), folder.with_name(".toy.toml")
     small_model(base, head=False)
-    comparisons(data)
     toy(recipe)
+    data = folder.with_name("data") / "hh-rlhf"
+    if not data.exists():
+        data = folder.with_name(f".{folder.name}-data")
+        comparisons(data)
     verb("train", recipe, "--base", base, "--data", data, "-o", folder)
 
 
@@ -284,9 +291,12 @@ def files_of_all(folder):
         info.size = len(data)
         tar.addfile(info, io.BytesIO(data))
     for part in ("harmless-base", "helpful-base"):
-        opened = [f"\n\nHuman: {words(i, 3)}\n\nAssistant: " for i in range(40)]
+        opened = [f"\n\nHuman: {words(f'{part} {i}', 3)}\n\nAssistant: " for i in range(40)]
         rows = [{"chosen": f"{text}Yes.", "rejected": f"{text}No"} for text in opened]
         write(folder / "preferences" / "hh_rlhf" / part / "train.jsonl.gz", rows)
+    script = folder.with_name("benchmarks") / "two_arms.py"  # which the recipe runs
+    script.parent.mkdir(exist_ok=True)
+    link("benchmarks/two_arms.py")(script)
 
 
 def link(target):
