@@ -2,7 +2,8 @@
 # make test     the test suite (under ten minutes on two cores)
 # make check    what a change must pass: format, lint, types, spelling, documents current, tests
 # make verify   everything, the slow proofs included
-# make bench    the benchmarks; ARGS='...' hands them what they ask for, BENCH=FILE picks one
+# make bench FILES=... WORK=...   every table of docs/results.md (recipes/bench.sh): hours
+# make bench BENCH=FILE ARGS='...'   one benchmark
 # make bench-score   the scorer beside its peers, in one run; ARGS='--data WORK -o OUT.json'
 # make bench-forum   dumps to comparisons beside their parts and the obvious pipeline; ARGS='SITE.7z... --clock cpu'
 # make bench-train   a training step beside TRL's; ARGS='--data WORK -o OUT.json'
@@ -27,7 +28,6 @@ TORCH ?= torch==2.13.0
 TEST_PROCESSES ?= 2
 PROSE := docs examples notebooks recipes src README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md
 SOURCES := src tests examples benchmarks notebooks $(wildcard docs/*.py)
-BENCH ?= benchmarks/*.py
 
 find_python = for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	if $$p -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' \
@@ -103,9 +103,14 @@ check: $(VENV)/.stamp-dev
 verify: $(VENV)/.stamp-release
 	TORCH='$(TORCH)' $(BIN)/python -m pytest -n $(TEST_PROCESSES)
 
-bench: $(VENV)/.stamp-kernels
-	@for script in $(BENCH); do \
-	echo "$$script" >&2; $(BIN)/python "$$script" $(ARGS) || exit 1; done
+bench: $(VENV)/.stamp-dev
+ifdef BENCH
+	$(BIN)/python $(BENCH) $(ARGS)
+else
+	@test -n "$(FILES)" && test -n "$(WORK)" || { echo "error: say where the data is and where to" \
+	"work: make bench FILES=... WORK=... (recipes/bench.sh), or BENCH=FILE ARGS='...'" >&2; exit 1; }
+	PATH="$(abspath $(BIN)):$$PATH" recipes/bench.sh "$(FILES)" "$(WORK)"
+endif
 
 bench-score: $(VENV)/.stamp-kernels
 	$(BIN)/python benchmarks/score.py $(ARGS)
