@@ -1,6 +1,7 @@
 """Fixtures that several folders of tests share."""
 
 import importlib.util
+import os
 import sys
 
 import hypothesis
@@ -16,6 +17,9 @@ hypothesis.settings.register_profile(
     "mutants", deadline=None, derandomize=True, database=None,
     phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
 )  # fmt: skip
+
+# Without it `datasets` reports every file that it reads, local ones too.
+os.environ["HF_UPDATE_DOWNLOAD_COUNTS"] = "0"
 
 THREADS = pytest.StashKey[int]()
 
