@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,8 +30,10 @@ SERVE_LOG = ".serve.log"
 @contextmanager
 def warm(folder: Path):
     """The environment in which `worldpm` is the waiting process."""
-    tools, address = folder / "bin", folder / "warm"
+    tools = folder / "bin"
     tools.mkdir(parents=True)
+    own = tempfile.TemporaryDirectory()  # the name of a socket has to be short
+    address = Path(own.name) / "warm"
     for name in ("worldpm", "worldpm-python"):
         tool = tools / name
         tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" -ISs "{__file__}" {name} "$@"\n')
@@ -50,17 +53,23 @@ def warm(folder: Path):
     finally:
         waiting.terminate()
         waiting.wait(30)
+        own.cleanup()
 
 
 def wait(address: str) -> None:
     """Import, then fork for everybody who connects."""
+    parent = os.getppid()
     server = socket.socket(socket.AF_UNIX)
     server.bind(address)
     server.listen(16)
     preload()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    while True:
-        connection, _ = server.accept()
+    server.settimeout(5)
+    while os.getppid() == parent:  # else the tests were killed
+        try:
+            connection, _ = server.accept()
+        except TimeoutError:
+            continue
         if os.fork() == 0:
             server.close()
             with connection:
