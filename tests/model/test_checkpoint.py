@@ -2,11 +2,13 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
 from checkpoints import LAYOUTS, Oracle, read_state, write_layout, write_shards
-from tiny import tiny_tokenizer
+from tiny import small_model, tiny_tokenizer
 
 from worldpm.errors import CheckpointError, WorldPMError
 from worldpm.model import checkpoint
@@ -176,6 +178,17 @@ def test_pickles_are_never_opened(folder, tmp_path):
     with pytest.raises(CheckpointError, match="only safetensors are read"):
         read_model(folder)
     assert not ran.exists()
+
+
+def test_scoring_starts_without_the_compiler(tmp_path):
+    """Loading and scoring import no part of torch's compiler: a second of every command's start."""
+    folder = small_model(tmp_path / "model")
+    script = (
+        "import sys; from worldpm import load; load(sys.argv[1]).rank('Why?', ['So.', 'No.']);"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    command = [sys.executable, "-c", script, str(folder)]
+    assert subprocess.run(command, capture_output=True, check=True).stdout == b"False\n"
 
 
 def test_missing_folders_and_files(tmp_path):
