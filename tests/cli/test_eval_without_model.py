@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from pathlib import Path
+
 import orjson
 import pytest
 from suite_folders import WRITERS, ppe_vote, write_lines, write_parquet
@@ -197,6 +199,19 @@ def test_a_suites_name_without_data_is_explained(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"comparisons of your own are called \./llmbar"):
         choose_sets(["llmbar"], None)
     assert list(choose_sets(["./llmbar"], None)) == ["own-llmbar"]
+    with pytest.raises(ConfigError, match="'llmbar': --benchmarks must say where its files are"):
+        choose_sets(["llmbar"], None, flag="--benchmarks")
+
+
+def test_own_comparisons_called_as_a_suite_are_pointed_at(tmp_path, monkeypatch):
+    """`worldpm import hh-rlhf -o hh-rlhf`, then that name beside a suite of --data without it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "benchmarks" / "llmbar").mkdir(parents=True)
+    (tmp_path / "hh-rlhf").mkdir()
+    with pytest.raises(DataError, match=r"no such folder; .*your own are called \./hh-rlhf$"):
+        choose_sets(["llmbar", "hh-rlhf"], Path("benchmarks"))
+    with pytest.raises(DataError, match=r"hhh needs its authors' files$"):
+        choose_sets(["llmbar", "hhh"], Path("benchmarks"))
 
 
 def test_rows_without_any_edge_are_refused_before_a_model_is_opened(tmp_path):

@@ -27,11 +27,12 @@ class Set(NamedTuple):
     suite: str | None
 
 
-def choose_sets(names: Sequence[str], data: Path | None) -> dict[str, Set]:
+def choose_sets(names: Sequence[str], data: Path | None, *, flag: str = "--data") -> dict[str, Set]:
     """The suites and the user's own sets, by the names that their results get.
 
-    Where `probes` is among the names, `data` may be a file of comparisons, itself a set. Raises
-    ConfigError for what is neither a path nor a suite, or there twice.
+    Where `probes` is among the names, `data` may be a file of comparisons, itself a set. `flag` is
+    what the command calls `data`. Raises ConfigError for what is neither a path nor a suite, or
+    there twice.
     """
     from worldpm.evals.suites import SUITES
     from worldpm.rows import set_name
@@ -45,7 +46,7 @@ def choose_sets(names: Sequence[str], data: Path | None) -> dict[str, Set]:
         chosen = {name: Set(folder, name) for name, folder in found.items() if folder is not None}
         if not chosen:
             raise ConfigError(
-                f"no suite was named, and --data {data or ''} has none of {', '.join(SUITES)}; "
+                f"no suite was named, and {flag} {data or ''} has none of {', '.join(SUITES)}; "
                 "name suites or give a path of comparisons"
             )
         return chosen
@@ -61,19 +62,22 @@ def choose_sets(names: Sequence[str], data: Path | None) -> dict[str, Set]:
         elif own:
             raise ConfigError(f"{name!r} is neither a path nor one of {', '.join(SUITES)}")
         elif data is None:
-            raise ConfigError(
-                f"suite {name!r}: --data must say where its files are"
-                + (f"; comparisons of your own are called ./{name}" if path.exists() else "")
-            )
+            raise ConfigError(f"suite {name!r}: {flag} must say where its files are{_own(name)}")
         else:
             folder = suite_folder(name, data) or (data if len(names) == 1 else None)
             if folder is None:
-                raise DataError(f"{data / name}: no such folder; {name} needs its authors' files")
+                raise DataError(
+                    f"{data / name}: no such folder; {name} needs its authors' files{_own(name)}"
+                )
             key, each = name, Set(folder, name)
         if key in chosen:
             raise ConfigError(f"{key!r} is there twice; evaluate one of them by itself")
         chosen[key] = each
     return chosen
+
+
+def _own(name: str) -> str:
+    return f"; comparisons of your own are called ./{name}" if Path(name).exists() else ""
 
 
 def _holds_comparisons(path: Path) -> bool:

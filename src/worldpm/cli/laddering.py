@@ -150,7 +150,7 @@ def _study(
         raise ConfigError("--suite: name at least one, or there is nothing to look at")
     sets = {
         name: sample(read_set(each, part).comparisons, ladder.suite_comparisons)
-        for name, each in choose_sets(suites, benchmarks).items()
+        for name, each in choose_sets(suites, benchmarks, flag="--benchmarks").items()
     }
     if base is None and (fetch or any(size.layers for size in ladder.sizes.values())):
         from worldpm.model.default import fetch_base
