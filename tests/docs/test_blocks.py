@@ -56,6 +56,12 @@ CHANGED = [
         "rewards.jsonl is of a run: rewards.py asks the server of the block before for two rows",
     ),
     Change(
+        "docs/guides/evaluate.md",
+        "--fail-under rewardbench:Safety=0.6",
+        "--fail-under rewardbench:Safety=0.6 || [ $? -eq 3 ]",
+        "a random model may well be below",
+    ),
+    Change(
         "docs/guides/scale-out.md",
         "worldpm serve -m MODEL --backend",
         "worldpm serve --dry-run -m MODEL --backend",
