@@ -1,7 +1,6 @@
 """eval under a model that counts characters: names, counts, files, gates; no checkpoint."""
 
 from dataclasses import dataclass
-
 from pathlib import Path
 
 import orjson
