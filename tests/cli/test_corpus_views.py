@@ -316,6 +316,9 @@ def test_the_card_of_an_artefact_and_of_an_export(worldpm, forum, tmp_path):
     written = (tmp_path / "out" / "README.md").read_text()
     assert '.jsonl"' in written
     assert "| chosen |" in written
+    lines = [len(each.read_text().splitlines()) for each in (tmp_path / "out").glob("*.jsonl")]
+    assert sum(lines) > 1
+    assert any(written.count(f"| 1 | {count} |") for count in lines)
     assert "- <https://tea.example/" in written
     again = worldpm("export", data, "-o", tmp_path / "out", "--format", "trl")
     assert (again.code, "exists already" in again.err) == (1, True)

@@ -77,7 +77,7 @@ def test_dry_runs_write_nothing(worldpm, dump, threads, data, pair_rows, tmp_pat
     assert listing() == before
 
 
-def test_dry_run_finds_what_the_run_would(worldpm, data, pair_rows, tmp_path):
+def test_dry_run_finds_what_the_run_would(worldpm, data, threads, pair_rows, tmp_path):
     """A dry run fails where the run would: input missing, output there already."""
     missing = worldpm("pairs", tmp_path / "none", "-o", tmp_path / "x", "--dry-run")
     there = worldpm("import", "pairs", pair_rows, "-o", data, "--dry-run")
@@ -87,6 +87,8 @@ def test_dry_run_finds_what_the_run_would(worldpm, data, pair_rows, tmp_path):
     assert "'hh' is unknown; choose from" in unknown.err
     assert "lies inside" in inside.err
     assert "none: no such file or folder" in missing.err
+    against = worldpm("pairs", threads, "-o", tmp_path / "x", "--against", tmp_path / "gone")
+    assert against.err.startswith(f"error: --against {tmp_path / 'gone'}: no such folder; give")
     assert "exists already" in there.err
 
 
@@ -202,6 +204,20 @@ def test_export_trl_rows(worldpm, tmp_path):
     assert [(edge.margin, edge.weight) for edge in back[1:]] == [(None, 1), (3.0, 1), (None, 0.5)]
     said = worldpm("export", source, "--format", "trl", "-o", out, "--force")
     assert "left out: 1 comparisons without an edge" in said.err
+
+
+def test_parts_in_one_file_are_said_to_be(worldpm, tmp_path):
+    """One file of several parts tells how many rows are whose, and that nothing divides them."""
+    source, data, out = (tmp_path / name for name in ("own.jsonl", "data", "all.jsonl"))
+    rows = [{"prompt": f"q{n}", "chosen": "a", "rejected": "b"} for n in range(40)]
+    source.write_bytes(b"\n".join(map(orjson.dumps, rows)))
+    flags = ("--set", "validation=0.3", "--set", "test=0.3")
+    made = worldpm("import", "pairs", source, "-o", data, *flags, "-q", "--json").json
+    said = worldpm("export", data, "-o", out)
+    assert len(made["counts"]) == 3
+    assert said.out.startswith(f"{out}: 40 rows, ")
+    assert all(f"{part} {count}" in said.out for part, count in made["counts"].items())
+    assert "a folder as -o keeps them apart" in said.err
 
 
 def test_failed_export_leaves_nothing(worldpm, tmp_path):

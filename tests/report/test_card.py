@@ -79,7 +79,7 @@ def test_the_counts_are_the_manifests():
     """Splits, sources, drops, settings and inputs stand in the card, however few rows were read."""
     _, body = make(records=[comparison(1)])
     assert "2,000 comparisons" in body
-    assert "| train | 1,900 |" in body
+    assert "| train | 1,900 | 1,900 |" in body
     assert "| beer | 60 | 1,900 |" in body
     assert "| tea | 40 | 0 |" in body
     assert "| `only_one_answer` | 7 |" in body
@@ -89,6 +89,20 @@ def test_the_counts_are_the_manifests():
     assert "the longer reply wins 100.0% of the edges" in body
     _, nothing = make(MANIFEST | {"dropped": {}})
     assert "## What was left out\n\nNothing." in nothing
+
+
+def test_rows_that_are_no_comparisons_are_counted():
+    """A row an edge makes more rows than comparisons, and the size is that of the rows."""
+    records = [comparison(1)]
+    files = {"train": "train.jsonl"}
+    text = card_of(
+        "data", MANIFEST, summarise(records), links_of(records), files, "trl", {"train": 12_345}
+    )
+    _, header, body = text.split("---\n", 2)
+    assert yaml.safe_load(header)["size_categories"] == ["10K<n<100K"]
+    assert "2,000 comparisons" in body
+    assert "| train | 1,900 | 12,345 |" in body
+    assert "| test | 100 | 0 |" in body
 
 
 def test_every_column_is_described():

@@ -114,7 +114,11 @@ def write_page(folder: Path, manifest: Mapping[str, Any], path: Path, samples: i
 
 
 def card(
-    folder: Path, manifest: Mapping[str, Any], files: Mapping[str, str], form: str = "parquet"
+    folder: Path,
+    manifest: Mapping[str, Any],
+    files: Mapping[str, str],
+    form: str = "parquet",
+    rows: Mapping[str, int] | None = None,
 ) -> str:
     """The data card of a folder of comparisons; `files` are the data files by split."""
     from worldpm.report.card import card_of, links_of
@@ -122,4 +126,4 @@ def card(
 
     corpus = summarise(sampled(folder, Comparison))
     links = links_of(sampled(folder, Comparison, 2000))
-    return card_of(folder.resolve().name, manifest, corpus, links, files, form)
+    return card_of(folder.resolve().name, manifest, corpus, links, files, form, rows)

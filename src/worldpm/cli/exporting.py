@@ -78,13 +78,22 @@ def export(
         from worldpm.store import read_manifest, write_atomic
 
         names = {part: target.name for part, target in targets.items()}
-        write_atomic(card_file, card(source, read_manifest(source), names, form).encode())
+        text = card(source, read_manifest(source), names, form, rows)
+        write_atomic(card_file, text.encode())
     result = {"output": str(out), "format": form, "rows": rows, "dropped": +dropped}
     if as_json:
         print_json(result)
         return
-    for part, count in rows.items():
-        print(f"{targets[part]}: {count:,} rows")
+    if one_file and len(rows) > 1:
+        shares = ", ".join(f"{part} {count:,}" for part, count in rows.items())
+        print(f"{out}: {rows.total():,} rows, {shares}")
+        say(
+            "the parts stand in one file, one after the other; a folder as -o keeps them apart",
+            quiet=quiet,
+        )
+    else:
+        for part, count in rows.items():
+            print(f"{targets[part]}: {count:,} rows")
     if dropped["no_edge"]:
         say(f"left out: {dropped['no_edge']:,} comparisons without an edge", quiet=quiet)
 

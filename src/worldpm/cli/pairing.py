@@ -23,6 +23,7 @@ from worldpm.cli.common import (
 from worldpm.cli.filtering import FilterOption, load_filter
 from worldpm.cli.forums import ShardOption, WorkEngineOption, WorkersOption
 from worldpm.cli.show import report_made
+from worldpm.errors import DataError
 from worldpm.model.memory import parse_bytes
 from worldpm.records import Comparison
 
@@ -87,7 +88,11 @@ def pairs(
     share = parse_share(shard) if shard else None
     memory_bytes = parse_bytes(memory) if memory else DEFAULT_MEMORY_BYTES
     inputs = [*threads, *([] if against is None else [against])]
-    check_inputs(inputs)
+    check_inputs(threads)
+    if against is not None and not against.is_dir():
+        raise DataError(
+            f"--against {against}: no such folder; give that of your benchmarks, or leave it away"
+        )
     check_output(out, inputs, force=force)
     workers = workers or processors()
     if dry_run:

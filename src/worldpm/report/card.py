@@ -134,17 +134,19 @@ def card_of(
     links: Sequence[tuple[str, str]],
     files: Mapping[str, str],
     form: str = "parquet",
+    rows: Mapping[str, int] | None = None,
 ) -> str:
     """The card in Markdown; `files` are the data files' patterns by split, beside the card.
 
-    `form` is one of `FORMS`.
+    `form` is one of `FORMS`; `rows` are those of each split's file, where they are not comparisons.
     `corpus` and `links` may be of a sample: the counts of rows are the manifest's.
     """
     row, types = FORMS[form]
     counts = manifest.get("counts", {})
+    rows = rows or counts
     licenses = _licenses(manifest, corpus)
     parts = [
-        _header(name, sum(counts.values()), licenses, files, types),
+        _header(name, sum(rows.values()), licenses, files, types),
         f"# {escaped(name)}",
         "Preference comparisons: a prompt, its replies, and which reply is known to beat which. "
         f"{sum(counts.values()):,} comparisons, made by `worldpm` "
@@ -153,7 +155,10 @@ def card_of(
         "## Rows",
         table(("column", "form", "what"), row),
         "## Counts",
-        table(("split", "comparisons"), [(split, f"{n:,}") for split, n in sorted(counts.items())]),
+        table(
+            ("split", "comparisons", "rows"),
+            [(split, f"{n:,}", f"{rows.get(split, 0):,}") for split, n in sorted(counts.items())],
+        ),
         _sources(manifest, corpus),
         "## Licence and attribution",
         _attribution(manifest, licenses, links),
