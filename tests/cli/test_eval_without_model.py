@@ -167,10 +167,14 @@ def test_models_whose_files_would_have_one_name_are_refused(monkeypatch):
 
 def test_a_folder_without_any_suite_says_what_it_looked_for(tmp_path):
     """Neither names nor suites below --data: the list of suites, and the folder."""
-    with pytest.raises(ConfigError, match=r"no suite was named, and --data .* has none of llmbar"):
+    with pytest.raises(
+        ConfigError, match=r"no suite .* --data .* has no folder .* name some of llmbar"
+    ):
         choose_sets([], tmp_path)
-    with pytest.raises(ConfigError, match="no suite was named, and --data  has none"):
+    with pytest.raises(ConfigError, match="no suite was named; name some of llmbar"):
         choose_sets([], None)
+    with pytest.raises(DataError, match="gone: no such file or folder"):
+        choose_sets([], tmp_path / "gone")
 
 
 def test_sets_are_found_by_either_spelling_and_refused_twice(tmp_path):
@@ -187,6 +191,19 @@ def test_sets_are_found_by_either_spelling_and_refused_twice(tmp_path):
         choose_sets([str(path) for path in paths], None)
     with pytest.raises(ConfigError, match="'nothing' is neither a path nor one of"):
         choose_sets(["nothing"], tmp_path)
+    with pytest.raises(ConfigError, match="did you mean 'rm-bench'"):
+        choose_sets(["rm_bench"], tmp_path)
+
+
+def test_a_folder_of_suites_is_not_taken_for_one_suites_own(tmp_path, monkeypatch):
+    """With another's folder beside it a lacking suite is lacking, and no file of theirs is read."""
+    monkeypatch.chdir(tmp_path)
+    assert choose_sets(["hhh"], tmp_path)["hhh"].path == tmp_path
+    (tmp_path / "all" / "llmbar").mkdir(parents=True)
+    with pytest.raises(DataError, match="hhh: no such folder"):
+        choose_sets(["hhh"], tmp_path / "all")
+    with pytest.raises(ConfigError, match="all: suites stand in it, so it is given as --data all"):
+        choose_sets(["all"], None)
 
 
 def test_a_suites_name_without_data_is_explained(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ choose_sets(["llmbar", "mine.jsonl"], Path("benchmarks"))  ->  {"llmbar": Set(..
 read_set(chosen["llmbar"], "test")                         ->  Reading(comparisons, dropped)
 """
 
+import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -32,11 +33,13 @@ def choose_sets(names: Sequence[str], data: Path | None, *, flag: str = "--data"
 
     Where `probes` is among the names, `data` may be a file of comparisons, itself a set. `flag` is
     what the command calls `data`. Raises ConfigError for what is neither a path nor a suite, or
-    there twice.
+    there twice, and DataError for what is not there.
     """
+    from worldpm.cli.common import check_inputs
     from worldpm.evals.suites import SUITES
     from worldpm.rows import set_name
 
+    check_inputs([] if data is None else [data])
     if PROBES in names:
         names = [name for name in names if name != PROBES]
         if data is not None and data.is_file():
@@ -45,9 +48,10 @@ def choose_sets(names: Sequence[str], data: Path | None, *, flag: str = "--data"
         found = {name: suite_folder(name, data) for name in SUITES if data is not None}
         chosen = {name: Set(folder, name) for name, folder in found.items() if folder is not None}
         if not chosen:
+            place = "" if data is None else f", and {flag} {data} has no folder called after one"
             raise ConfigError(
-                f"no suite was named, and {flag} {data or ''} has none of {', '.join(SUITES)}; "
-                "name suites or give a path of comparisons"
+                f"no suite was named{place}; name some of {', '.join(SUITES)}, "
+                "or give a path of comparisons"
             )
         return chosen
     chosen = {}
@@ -55,16 +59,22 @@ def choose_sets(names: Sequence[str], data: Path | None, *, flag: str = "--data"
         path = Path(name)
         # Without --data a suite has no files, so what is meant is the user's own of that name.
         own = name not in SUITES or (data is None and _holds_comparisons(path))
+        if own and path.is_dir() and not _holds_comparisons(path) and _suites_below(path):
+            raise ConfigError(f"{name}: suites stand in it, so it is given as {flag} {name}")
         if own and path.exists():
             key, each = set_name(path), Set(path, None)
             if key in SUITES or key in TAKEN:
                 key = f"own-{key}"  # or the results would read as the suite's, or be written over
         elif own:
-            raise ConfigError(f"{name!r} is neither a path nor one of {', '.join(SUITES)}")
+            near = difflib.get_close_matches(name, SUITES, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"{name!r} is neither a path nor one of {', '.join(SUITES)}{hint}")
         elif data is None:
             raise ConfigError(f"suite {name!r}: {flag} must say where its files are{_own(name)}")
         else:
-            folder = suite_folder(name, data) or (data if len(names) == 1 else None)
+            folder = suite_folder(name, data)
+            if folder is None and len(names) == 1 and not _suites_below(data):
+                folder = data  # the suite's own folder
             if folder is None:
                 raise DataError(
                     f"{data / name}: no such folder; {name} needs its authors' files{_own(name)}"
@@ -84,6 +94,12 @@ def _holds_comparisons(path: Path) -> bool:
     from worldpm.store import MANIFEST
 
     return path.is_file() or (path / MANIFEST).is_file()
+
+
+def _suites_below(data: Path) -> list[str]:
+    from worldpm.evals.suites import SUITES
+
+    return [name for name in SUITES if suite_folder(name, data) is not None]
 
 
 def suite_folder(name: str, data: Path) -> Path | None:
