@@ -35,7 +35,7 @@ import torch
 from two_arms_report import report
 
 from worldpm.config import load_settings
-from worldpm.errors import ConfigError, InterruptedRunError
+from worldpm.errors import ConfigError, InterruptedRunError, WorldPMError
 from worldpm.model.adapter import read_adapter
 from worldpm.model.allocator import keep_freed_memory
 from worldpm.model.default import fetch_base
@@ -323,4 +323,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except WorldPMError as error:
+        sys.exit(f"error: {error}")

@@ -2,6 +2,8 @@
 
 import csv
 import random
+import runpy
+import sys
 
 import orjson
 import pytest
@@ -130,6 +132,17 @@ def test_another_protocol_is_refused(command, tmp_path):
         run(command, "--most", 7)
     assert run(command, "--pairs", 8, "--seeds", 0, 1) == 0
     assert table(tmp_path)["rows"][0]["seeds"] == [0, 1]
+
+
+def test_what_the_user_did_is_one_line(command, tmp_path, monkeypatch):
+    """Data that is not there is an error that names it, as from the command line, no traceback."""
+    import two_arms
+
+    script = two_arms.__file__
+    absent = [*command, "--held-out", f"x={tmp_path / 'absent'}:test"]
+    monkeypatch.setattr(sys, "argv", [script, *map(str, absent)])
+    with pytest.raises(SystemExit, match=r"^error: .*absent"):
+        runpy.run_path(script, run_name="__main__")
 
 
 def test_a_draw_is_of_what_fits(command, tmp_path):
