@@ -81,14 +81,16 @@ $(VENV)/.stamp-notebooks: $(VENV)/.stamp-kernels
 	@touch $@
 
 demo: $(VENV)/.stamp-kernels
-	@$(BIN)/worldpm model fetch
+	@folder=$$($(BIN)/worldpm model fetch) && echo "the default model: $$folder"
 	@$(BIN)/python examples/demo.py
 	@echo
-	@echo 'The picture is demo/ranking.png. Three commands to try next:'
+	@echo 'The picture is demo/ranking.png. What a score means: docs/concepts/scores.md; what this model'
+	@echo 'can and cannot do: docs/model-card-worldpm-135m.md. To try next:'
 	@echo
 	@echo '  $(BIN)/worldpm compare --prompt "How do I boil an egg?" "Nine minutes for hard." "Dunno."'
 	@echo '  $(BIN)/worldpm score examples/demo.jsonl -o demo/scores.jsonl'
-	@echo '  $(BIN)/worldpm forum stackexchange SITE.stackexchange.com.7z -o demo/threads'
+	@echo
+	@echo 'The whole way, from a forum dump to a model of its votes: docs/guides/my-forum.md'
 
 test: $(VENV)/.stamp-dev
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m "not slow"

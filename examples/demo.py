@@ -33,5 +33,8 @@ for comparison, replies in zip(comparisons, scores, strict=True):
 ahead = scores[0][0].value - scores[0][1].value
 verdict = f"{abs(ahead):.2f} log-odds {'ahead of' if ahead > 0 else 'BEHIND'} its careless one"
 out(f"The README's good answer is {verdict},\nP(it wins) = {1 / (1 + math.exp(-ahead)):.1%}")
+firsts = [max(range(len(each)), key=lambda k: each[k].value) for each in scores[1:]]
+right = sum(c.better[0].winner == k for c, k in zip(comparisons[1:], firsts, strict=True))
+out(f"The reply known to be best (*) is first on {right} of {len(firsts)} prompts")
 pictures = plot_ranking(comparisons[1:], scores[1:], Path("demo/ranking"))
 say(f"{time.monotonic() - started:.1f} s: drew {', '.join(map(str, pictures))}")
