@@ -1,11 +1,12 @@
 """The figure and the page of a scaling study: whole, labelled, with their numbers beside them."""
 
 import csv
+import sys
 from html.parser import HTMLParser
 
 import pytest
 
-from worldpm.errors import DataError
+from worldpm.errors import DataError, WorldPMError
 from worldpm.report.scaling_figures import log_ticks, plot_scaling, size_text
 from worldpm.report.scaling_page import scaling_page
 from worldpm.report.scaling_tables import law_table, parameter_cells, trend_words
@@ -62,6 +63,14 @@ def test_files_are_svg_png_and_every_number_as_csv(tmp_path):
     assert float(rows[0]["controlled_loss"]) == 0.9**3
     again = plot_scaling(TWO, tmp_path / "again.html")
     assert again[0].read_bytes() == svg.read_bytes()
+
+
+def test_without_matplotlib_the_error_says_what_to_install(tmp_path, monkeypatch):
+    """The light install and the one with a model have none: one message, no traceback."""
+    for name in ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(WorldPMError, match=r'pip install "worldpm\[plots\]"'):
+        plot_scaling(report(panel("llmbar", series(1e6))), tmp_path / "x")
 
 
 def test_a_report_without_points_is_refused(tmp_path):

@@ -29,14 +29,14 @@ def plot_scaling(report: Json, path: Path) -> list[Path]:
     panels = report["panels"]
     if not any(series["points"] for panel in panels for series in panel["series"]):
         raise DataError("the report has no points to draw")
-    sizes = sorted({s["params"] or 0.0 for panel in panels for s in panel["series"]})
-    colours = {size: _colour(place, len(sizes)) for place, size in enumerate(sizes)}
-    markers = {size: _MARKERS[place % len(_MARKERS)] for place, size in enumerate(sizes)}
     across = min(_ACROSS, len(panels))
     down = math.ceil(len(panels) / across)
     width = max(_LEFT + across * (_WIDTH + _GAP) - 0.35, 6.0)
     height = _TOP + down * (_HEIGHT + _BOTTOM) + 0.2
     figure = new_figure(width, height)
+    sizes = sorted({s["params"] or 0.0 for panel in panels for s in panel["series"]})
+    colours = {size: _colour(place, len(sizes)) for place, size in enumerate(sizes)}
+    markers = {size: _MARKERS[place % len(_MARKERS)] for place, size in enumerate(sizes)}
     heading(
         figure, _finding(report), "Lines: fitted laws with 95 % bands. Dots: runs. Both axes log."
     )
