@@ -124,7 +124,9 @@ def test_only_loaded_models_can_be_named(http, name, monkeypatch):
     """Any other name gets 404; no file is opened and nothing is loaded for it."""
     monkeypatch.setattr("builtins.open", lambda *a, **k: pytest.fail("opened a file"))
     body = {"items": [item("q", "a")], "model": name}
-    assert refused(http.post("/v1/score", json=body), 404)["type"] == "unknown_model"
+    error = refused(http.post("/v1/score", json=body), 404)
+    assert error["type"] == "unknown_model"
+    assert error["message"].endswith("there is small")
 
 
 def test_several_models():

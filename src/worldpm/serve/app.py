@@ -99,8 +99,9 @@ class Server:
             return self.batchers[self.default]
         if isinstance(name, str) and name in self.names:
             return self.batchers[self.names[name]]
-        raise Refused(404, "unknown_model", "no model of this name is loaded; /v1/models lists "
-                      "those that are", where="model")  # fmt: skip
+        loaded = ", ".join(self.batchers)
+        raise Refused(404, "unknown_model", f"no model of this name is loaded; there is {loaded}",
+                      where="model")  # fmt: skip
 
     def prepare(self, routes: Sequence[Route], body: bytes) -> Prepared:
         """All that is done before the queue; Refused and DataError for what is wrong."""
