@@ -48,7 +48,7 @@ def test_a_law_a_group(worldpm, table):
     [
         (("--form", "linear"), "power-floor"),
         (("--where", "suite"), "COLUMN=VALUE"),
-        (("--where", "suite=z"), "no row is as asked for"),
+        (("--where", "suite=z"), "'suite': 'z'}, with a loss; suite is a, b"),
         (("--by", "nothing"), "no column 'nothing'"),
         (("--y", "nothing"), "no column 'nothing'"),
         (("--delta", "0"), "not above 0"),

@@ -9,7 +9,7 @@ CSV and Parquet. Columns beyond those asked for are kept as labels and otherwise
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,12 @@ def _shared(runs: Sequence[str]) -> tuple[str, ...] | None:
     return tuple(runs) if len(set(runs)) < len(runs) else None
 
 
+def _some(values: Iterable[str], most: int = 12) -> str:
+    """Those of a column, for an error; the first of many."""
+    known = sorted(values)
+    return ", ".join(known[:most]) + (", ..." if len(known) > most else "")
+
+
 def read_points(
     path: Path, *, x: str | None = None, y: str = "loss", where: Mapping[str, str] | None = None
 ) -> Points:
@@ -114,7 +120,10 @@ def read_points(
         if all(row[name] == value for name, value in (where or {}).items()) and row[y] != "":
             kept.append((line, row))
     if not kept:
-        raise DataError(f"{path}: no row is as asked for: {dict(where or {})}, with a {y}")
+        there = "".join(
+            f"; {name} is {_some({row[name] for _, row in rows})}" for name in where or {}
+        )
+        raise DataError(f"{path}: no row is as asked for: {dict(where or {})}, with a {y}{there}")
     sized = "params" in columns
 
     def numbers(name: str) -> Floats:
