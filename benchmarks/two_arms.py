@@ -313,7 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with stopping_after(args.minutes):
             for number, cell in enumerate(left, 1):
-                print(f"{cell.name}: {number} of {len(left)} left", file=sys.stderr, flush=True)
+                print(f"cell {number} of {len(left)}: {cell.name}", file=sys.stderr, flush=True)
                 work.finish(cell, held_out)
     except InterruptedRunError as stopped:
         print(stopped, file=sys.stderr)
