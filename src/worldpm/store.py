@@ -226,7 +226,8 @@ def put_in_place(made: Path, folder: Path) -> None:
 def input_entry(path: Path) -> dict[str, Any]:
     """An input as manifests name it, with its size and hash: a file, or a folder as a whole."""
     sha256 = file_sha256(path) if path.is_file() else _folder_sha256(path)
-    return {"path": path.name, "bytes": size_bytes(path), "sha256": sha256}
+    name = f"{path.resolve().parent.name}/{MANIFEST}" if path.name == MANIFEST else path.name
+    return {"path": name, "bytes": size_bytes(path), "sha256": sha256}
 
 
 def part_path(folder: Path, part: str, number: int = 0, count: int = 1) -> Path:
@@ -308,6 +309,15 @@ def read_artifact(
             yield from read_parquet(file, record_type)
 
 
+def other_kind(wanted: type, names: Sequence[str]) -> str:
+    """What a table of such columns is instead of the wanted records, for an error's end."""
+    if wanted is Comparison and REQUIRED[Thread] <= set(names):
+        return "; it holds threads, of which `worldpm pairs` makes comparisons"
+    if wanted is Thread and REQUIRED[Comparison] <= set(names):
+        return "; it holds comparisons, and threads are wanted here, as `worldpm forum` makes them"
+    return ""
+
+
 def read_parquet(path: Path, record_type: type[Comparison] | type[Thread]) -> Iterator[Any]:
     """Yield the records of one Parquet file, row group by row group."""
     reader = READERS[record_type]
@@ -316,7 +326,10 @@ def read_parquet(path: Path, record_type: type[Comparison] | type[Thread]) -> It
         with pq.ParquetFile(path) as file:
             missing = REQUIRED[record_type] - set(file.schema_arrow.names)
             if missing:
-                raise DataError(f"{path}: lacks the columns {', '.join(sorted(missing))}")
+                raise DataError(
+                    f"{path}: lacks the columns {', '.join(sorted(missing))}"
+                    + other_kind(record_type, file.schema_arrow.names)
+                )
             for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
                 if (records := from_batch(record_type, batch)) is not None:
                     number += len(records)

@@ -206,6 +206,30 @@ def test_export_trl_rows(worldpm, tmp_path):
     assert "left out: 1 comparisons without an edge" in said.err
 
 
+def test_a_file_of_another_form_is_no_folders_name(worldpm, data, tmp_path):
+    """rows.json is refused, where a folder of that name would be a surprise."""
+    result = worldpm("export", data, "-o", tmp_path / "rows.json")
+    assert (result.code, "give FILE.jsonl" in result.err) == (1, True)
+    assert not (tmp_path / "rows.json").exists()
+
+
+def test_the_wrong_kind_of_data_is_called_by_its_name(worldpm, threads, tmp_path):
+    """Threads where comparisons are wanted, and the other way round."""
+    assert "it holds threads, of which" in worldpm("export", threads, "-o", tmp_path / "x").err
+    assert not (tmp_path / "x").exists()
+    data = tmp_path / "data"
+    manifest = worldpm("pairs", threads, "-o", data, "-q", "--json").json
+    assert manifest["inputs"][0]["path"] == f"{threads.name}/manifest.json"
+    assert "it holds comparisons, and" in worldpm("pairs", data, "-o", tmp_path / "x").err
+
+
+def test_a_folder_of_archives_is_told_from_a_sites(worldpm, dump, tmp_path):
+    """What people give first is the folder that they put the dumps into."""
+    result = worldpm("forum", "stackexchange", dump.parent, "-o", tmp_path / "x")
+    assert result.code == 1
+    assert f"{dump.parent}: holds no Posts.xml; give sites' archives" in result.err
+
+
 def test_parts_in_one_file_are_said_to_be(worldpm, tmp_path):
     """One file of several parts tells how many rows are whose, and that nothing divides them."""
     source, data, out = (tmp_path / name for name in ("own.jsonl", "data", "all.jsonl"))

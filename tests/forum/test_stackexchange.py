@@ -188,7 +188,7 @@ def test_missing_files_are_named(tmp_path):
     """No such path, and an archive of something else, say so."""
     with pytest.raises(DataError, match=r"none\.7z: no such file"):
         read(tmp_path / "none.7z")
-    with pytest.raises(DataError, match=r"Posts\.xml: cannot be read: No such file"):
+    with pytest.raises(DataError, match=r"holds no Posts\.xml; give sites' archives"):
         read(tmp_path)
     with pytest.raises(DataError, match=r"holds no Posts\.xml"):
         read(write_7z(tmp_path / "s.7z", Users=b"<users/>"))

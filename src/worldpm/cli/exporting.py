@@ -4,7 +4,7 @@ DATA/ -> export -> OUT/train.jsonl, OUT/test.jsonl, ..., OUT/README.md
 """
 
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,11 +22,15 @@ from worldpm.cli.common import (
     print_json,
     say,
 )
+from worldpm.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from worldpm.records import Comparison
+
+
+OTHER_ENDINGS = frozenset({".json", ".csv", ".tsv", ".txt", ".parquet", ".gz", ".zst"})
 
 
 def export(
@@ -51,6 +55,8 @@ def export(
     """
     check_inputs([source])
     one_file = out.suffix == ".jsonl"
+    if out.suffix in OTHER_ENDINGS and not out.is_dir():
+        raise ConfigError(f"-o {out}: give FILE.jsonl for one file of JSON lines, or a folder")
     parts = _parts(source)
     targets = {part: out if one_file else out / f"{part}.jsonl" for part in parts}
     card_file = None if one_file or not source.is_dir() else out / "README.md"
@@ -63,6 +69,8 @@ def export(
 
     rows, dropped = Counter[str](), Counter[str]()
     with ExitStack() as stack:
+        if not out.exists():
+            stack.callback(_remove_empty, out)
         files: dict[Path, IO[bytes]] = {
             path: stack.enter_context(new_file(path)) for path in dict.fromkeys(targets.values())
         }
@@ -96,6 +104,11 @@ def export(
             print(f"{targets[part]}: {count:,} rows")
     if dropped["no_edge"]:
         say(f"left out: {dropped['no_edge']:,} comparisons without an edge", quiet=quiet)
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):  # it holds files, or is one
+        folder.rmdir()
 
 
 def _parts(source: Path) -> list[str]:

@@ -82,6 +82,10 @@ def _site_files(path: Path) -> list[Path]:
     folder = path if path.is_dir() else path.parent
     others = (folder / name for name in ("Tags.xml", "Votes.xml"))
     posts = folder / "Posts.xml" if path.is_dir() else path
+    if not posts.is_file():
+        raise DataError(
+            f"{path}: holds no Posts.xml; give sites' archives, {path / '*.7z'}, or a site's folder"
+        )
     return [posts, *(each for each in others if each.is_file())]
 
 

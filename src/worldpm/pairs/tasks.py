@@ -34,7 +34,7 @@ from worldpm.pairs.signatures import fingerprints, signatures
 from worldpm.pairs.survey import Findings, Survey
 from worldpm.records import Comparison, Thread
 from worldpm.schema import REQUIRED
-from worldpm.store import read_parquet, write_atomic
+from worldpm.store import other_kind, read_parquet, write_atomic
 from worldpm.work import pulse
 
 INDEX, FINDINGS, REPEATED = "benchmarks", "findings.json", "repeated"
@@ -230,7 +230,10 @@ def _keys(path: Path) -> Iterator[tuple[str, str]]:
     try:
         with pq.ParquetFile(path) as file:
             if missing := REQUIRED[Thread] - set(file.schema_arrow.names):
-                raise DataError(f"{path}: lacks the columns {', '.join(sorted(missing))}")
+                raise DataError(
+                    f"{path}: lacks the columns {', '.join(sorted(missing))}"
+                    + other_kind(Thread, file.schema_arrow.names)
+                )
             for batch in file.iter_batches(columns=["source", "id"]):
                 values = batch.column("source").to_pylist(), batch.column("id").to_pylist()
                 for source, name in zip(*values, strict=True):
