@@ -87,6 +87,15 @@ REQUIRED: dict[type, frozenset[str]] = {
 }
 
 
+def other_kind(wanted: type, names: Sequence[str]) -> str:
+    """What a table of such columns is instead of the wanted records, for an error's end."""
+    if wanted is Comparison and REQUIRED[Thread] <= set(names):
+        return "; it holds threads, of which `worldpm pairs` makes comparisons"
+    if wanted is Thread and REQUIRED[Comparison] <= set(names):
+        return "; it holds comparisons, and threads are wanted here, as `worldpm forum` makes them"
+    return ""
+
+
 def _messages(rows: Sequence[Mapping[str, Any]]) -> Conversation:
     for index, row in enumerate(rows):
         if row["role"] not in ROLES:

@@ -35,7 +35,7 @@ import pyarrow.parquet as pq
 
 from worldpm.errors import DataError, OutputExistsError, UnwrittenError
 from worldpm.records import Comparison, Thread
-from worldpm.schema import READERS, REQUIRED, SCHEMAS, from_batch, to_table
+from worldpm.schema import READERS, REQUIRED, SCHEMAS, from_batch, other_kind, to_table
 
 FORMAT = "worldpm/1"
 ROWS_PER_GROUP = 1000
@@ -309,15 +309,6 @@ def read_artifact(
             yield from read_parquet(file, record_type)
 
 
-def other_kind(wanted: type, names: Sequence[str]) -> str:
-    """What a table of such columns is instead of the wanted records, for an error's end."""
-    if wanted is Comparison and REQUIRED[Thread] <= set(names):
-        return "; it holds threads, of which `worldpm pairs` makes comparisons"
-    if wanted is Thread and REQUIRED[Comparison] <= set(names):
-        return "; it holds comparisons, and threads are wanted here, as `worldpm forum` makes them"
-    return ""
-
-
 def read_parquet(path: Path, record_type: type[Comparison] | type[Thread]) -> Iterator[Any]:
     """Yield the records of one Parquet file, row group by row group."""
     reader = READERS[record_type]
@@ -326,10 +317,8 @@ def read_parquet(path: Path, record_type: type[Comparison] | type[Thread]) -> It
         with pq.ParquetFile(path) as file:
             missing = REQUIRED[record_type] - set(file.schema_arrow.names)
             if missing:
-                raise DataError(
-                    f"{path}: lacks the columns {', '.join(sorted(missing))}"
-                    + other_kind(record_type, file.schema_arrow.names)
-                )
+                other = other_kind(record_type, file.schema_arrow.names)
+                raise DataError(f"{path}: lacks the columns {', '.join(sorted(missing))}{other}")
             for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
                 if (records := from_batch(record_type, batch)) is not None:
                     number += len(records)

@@ -33,8 +33,8 @@ from worldpm.pairs.shingles import Hashes, key_hash
 from worldpm.pairs.signatures import fingerprints, signatures
 from worldpm.pairs.survey import Findings, Survey
 from worldpm.records import Comparison, Thread
-from worldpm.schema import REQUIRED
-from worldpm.store import other_kind, read_parquet, write_atomic
+from worldpm.schema import REQUIRED, other_kind
+from worldpm.store import read_parquet, write_atomic
 from worldpm.work import pulse
 
 INDEX, FINDINGS, REPEATED = "benchmarks", "findings.json", "repeated"
