@@ -16,6 +16,7 @@ from worldpm.evals.run import evaluate, to_json
 from worldpm.evals.summary import TESTING, class_summary
 from worldpm.evals.summary import with_q_values as with_q
 from worldpm.records import Comparison, Edge, Message
+from worldpm.report.evaluation_charts import diagram
 from worldpm.report.evaluation_page import MOST_BYTES, evaluation_page, safe_text
 from worldpm.report.evaluation_tables import markdown_report
 
@@ -235,3 +236,16 @@ def test_chromium_would_see_a_page_that_is_not_safe(tmp_path):
     assert "CONSOLE" in log
     seen = addresses_of((tmp_path / "net.json").read_text())
     assert any("example.invalid" in url for url in seen)
+
+
+@pytest.mark.parametrize(("accuracy", "height"), [(0.3, 178.0), (0.1, 161.2)])
+def test_a_bin_stands_where_its_accuracy_is(accuracy, height):
+    """A model that is mostly wrong is not drawn at the axis' end as if it were right at 30 %."""
+    one = {
+        "confidence": 0.75,
+        "accuracy": accuracy,
+        "accuracy_interval": (0.05, 0.4),
+        "num_edges": 9,
+        "share": 0.25,
+    }
+    assert f'cy="{height}"' in diagram([one])

@@ -77,15 +77,19 @@ def dots(
 
 
 def diagram(bins: Sequence[Mapping[str, Any]]) -> str:
-    """Claimed confidence across, what came true upwards, both from 50 to 100 %."""
+    """Claimed confidence across from 50 to 100 %, what came true upwards.
+
+    Below one half there is room for a little only, from 30 %, unless a bin is lower than that.
+    """
     room = SIDE - MARGIN - 22
+    lowest = 0.3 if all(each["accuracy"] >= 0.3 for each in bins) else 0.0
+    ticks = (lowest, 0.5, 0.75, 1.0) if lowest else (0.0, 0.25, 0.5, 0.75, 1.0)
 
     def x(value: float) -> float:
         return MARGIN + room * (value - 0.5) * 2
 
     def y(value: float) -> float:
-        """Below one half there is room for a little only: the axis starts at 30 %."""
-        return 10 + room * (1 - max(value, 0.3)) / 0.7
+        return 10 + room * (1 - max(value, lowest)) / (1 - lowest)
 
     parts = [
         f'<line class="even" x1="{x(0.5)}" x2="{x(1)}" y1="{y(0.5):.1f}" y2="{y(1)}"/>',
@@ -97,7 +101,7 @@ def diagram(bins: Sequence[Mapping[str, Any]]) -> str:
             f'<text class="s l" x="{MARGIN - 5}" y="{y(tick) + 4:.1f}">{100 * tick:.0f}</text>'
             f'<line class="grid" x1="{MARGIN}" x2="{SIDE - 22}" y1="{y(tick):.1f}" '
             f'y2="{y(tick):.1f}"/>'
-            for tick in (0.3, 0.5, 0.75, 1.0)
+            for tick in ticks
         ),
     ]
     for each in bins:
