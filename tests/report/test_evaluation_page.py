@@ -249,3 +249,13 @@ def test_a_bin_stands_where_its_accuracy_is(accuracy, height):
         "share": 0.25,
     }
     assert f'cy="{height}"' in diagram([one])
+
+
+def test_ticks_of_accuracies_are_whole():
+    """Wherever the lowest accuracy stands, the axis to 100 % has no tick such as 32.5 %."""
+    for lowest in (0.05, 0.15, 0.25, 0.35, 0.6):
+        report = made_report()
+        report["evaluations"][0]["lines"][0]["outcome"]["accuracy_interval"][0] = lowest
+        ticks = re.findall(r'<text class="m s" x="[\d.]+" y="14">([^<]+)<', evaluation_page(report))
+        assert len(ticks) >= 5
+        assert "." not in "".join(tick for tick in ticks if tick.endswith(" %"))

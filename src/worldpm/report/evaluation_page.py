@@ -223,7 +223,7 @@ def _forest(report: Json) -> str:
 
 def _span(rows: Sequence[Row]) -> tuple[float, float]:
     values = [end for row in rows for d in row.dots for end in (d.value, *(d.interval or ()))]
-    low = int(10 * min([0.4, *values])) / 10
+    low = int(5 * min([0.4, *values])) / 5  # so that the four steps up to 100 % are whole
     return max(0.0, low), 1.0
 
 
