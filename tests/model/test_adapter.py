@@ -167,7 +167,9 @@ def test_damaged_adapters(adapter, tmp_path, message):
 
 def test_files_that_cannot_be_read(adapter, tmp_path):
     """A missing or cut file is named."""
-    with pytest.raises(CheckpointError, match=r"adapter_config\.json: cannot be read: No such file"):
+    with pytest.raises(
+        CheckpointError, match=r"adapter_config\.json: cannot be read: No such file"
+    ):
         read_adapter(tmp_path)
     write_adapter(adapter, tmp_path, "base")
     (tmp_path / WEIGHTS).write_bytes((tmp_path / WEIGHTS).read_bytes()[:-9])
