@@ -242,8 +242,8 @@ class Decoder(nn.Module):
         self.config = config
         # Not drawn: values come from a file, and to draw on the meta device torch imports its
         # compiler, which takes a second of every command's start.
-        unset = torch.empty(config.vocab_size, config.hidden_size)
-        self.embed_tokens = nn.Embedding(*unset.shape, _weight=unset)
+        shape = config.vocab_size, config.hidden_size
+        self.embed_tokens = nn.Embedding(shape[0], shape[1], _weight=torch.empty(shape))
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.recomputes = False
