@@ -69,6 +69,6 @@ def test_threads_read_are_comparisons_and_rows_of_the_ledger(made):
     """2,745 threads, each in one place."""
     at, manifest = made
     kept = [(c.source, c.id) for c in read_artifact(at / "data", Comparison)]
-    lost = [(row.source, row.id) for row in read_ledger(at / "data")]
+    lost = [(row.source, row.id) for _, row in read_ledger(at / "data")]
     assert len(set(kept + lost)) == len(kept) + len(lost) == 2745
     assert manifest["counts"].keys() == {"train", "validation", "test"}
