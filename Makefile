@@ -60,24 +60,12 @@ $(VENV)/.stamp-kernels: $(VENV)/.stamp-model $(wildcard kernels/pyproject.toml k
 	else echo "no C++ compiler: torch will compute, more slowly" >&2; fi
 	@touch $@
 
-$(VENV)/.stamp-dev: $(VENV)/.stamp-kernels
-	$(PIP) install --quiet --group dev
-	@touch $@
-
+# Each group of dependencies of pyproject.toml, on top of what it needs.
 $(VENV)/.stamp-docs: $(VENV)/.stamp-model
-	$(PIP) install --quiet --group docs
-	@touch $@
-
-$(VENV)/.stamp-release: $(VENV)/.stamp-dev
-	$(PIP) install --quiet --group release
-	@touch $@
-
-$(VENV)/.stamp-measure: $(VENV)/.stamp-dev
-	$(PIP) install --quiet --group measure
-	@touch $@
-
-$(VENV)/.stamp-notebooks: $(VENV)/.stamp-kernels
-	$(PIP) install --quiet --group notebooks
+$(VENV)/.stamp-dev $(VENV)/.stamp-notebooks: $(VENV)/.stamp-kernels
+$(VENV)/.stamp-release $(VENV)/.stamp-measure: $(VENV)/.stamp-dev
+$(VENV)/.stamp-dev $(VENV)/.stamp-docs $(VENV)/.stamp-notebooks $(VENV)/.stamp-release $(VENV)/.stamp-measure:
+	$(PIP) install --quiet --group $(@:$(VENV)/.stamp-%=%)
 	@touch $@
 
 demo: $(VENV)/.stamp-kernels

@@ -397,17 +397,3 @@ def test_recipes_decide_the_numbers(base, data, whole, tmp_path):
     go(base, data, tmp_path / "other", "seed=4")
     assert metrics(tmp_path / "other") != metrics(whole[0])
     assert Path(tmp_path / "same" / "metrics.jsonl").stat().st_size > 1000
-
-
-def test_data_in_several_files_has_its_digest(tmp_path):
-    """A run's identity holds every file of a large part, in order."""
-    from worldpm.records import Thread
-    from worldpm.store import ArtifactWriter, file_sha256, part_path, write_records
-    from worldpm.train.run import _digest
-
-    with ArtifactWriter(tmp_path / "data", Thread, kind="threads", settings={}) as out:
-        out.counts["train"] = 0
-    files = [part_path(tmp_path / "data", "train", number, 2) for number in range(2)]
-    for file in files:
-        write_records(file, Thread, [])
-    assert _digest(tmp_path / "data") == {"train": " ".join(map(file_sha256, files))}

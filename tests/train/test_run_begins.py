@@ -6,8 +6,8 @@ import pytest
 from tiny import tiny_base, toy_data, toy_recipe
 
 from worldpm.errors import CheckpointError, ConfigError, DataError, OutputExistsError
-from worldpm.records import Comparison
-from worldpm.store import ArtifactWriter, part_path
+from worldpm.records import Comparison, Thread
+from worldpm.store import ArtifactWriter, file_sha256, part_path, write_records
 from worldpm.train import run as run_module
 from worldpm.train.run import train
 
@@ -138,3 +138,14 @@ def test_a_vanished_file_of_the_data(base, tmp_path):
         go(base, [folder], tmp_path / "other")
     assert (run / "metrics.jsonl").read_bytes() == before
     assert not (tmp_path / "other").exists()
+
+
+def test_data_in_several_files_has_its_digest(tmp_path):
+    """A run's identity holds every file of a large part, in order."""
+    with ArtifactWriter(tmp_path / "data", Thread, kind="threads", settings={}) as out:
+        out.counts["train"] = 0
+    files = [part_path(tmp_path / "data", "train", number, 2) for number in range(2)]
+    for file in files:
+        write_records(file, Thread, [])
+    found = run_module._digest(tmp_path / "data")
+    assert found == {"train": " ".join(map(file_sha256, files))}

@@ -255,7 +255,8 @@ def _plan(study: "Study", chosen: "Sequence[Cell]") -> list[dict[str, Any]]:
         kept_tokens = kept * whole.tokens / whole.comparisons / recipe.data.epochs
         rows.append(
             {
-                "cell": each.name, "state": study.state(each), "comparisons": job.comparisons,
+                "cell": each.name, "size": each.size, "seed": each.seed,
+                "state": study.state(each), "comparisons": job.comparisons,
                 "pairs": pairs, "tokens": round(whole.tokens * share),
                 "flops": plan.flops * share, "seconds": (pairs + looked / 3) / rate,
                 "peak_bytes": 3 * plan.checkpoint_bytes + 2 * plan.checkpoint_bytes // 3,
@@ -268,10 +269,10 @@ def _plan(study: "Study", chosen: "Sequence[Cell]") -> list[dict[str, Any]]:
 
 def _print_plan(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     left = [row for row in rows if row["state"] != "done"]
-    frozen: dict[str, float] = {}  # by size and seed: the largest amount has the others' as well
+    frozen: dict[tuple[str, int], float] = {}  # the largest amount has the others' as well
     for row in left:
-        size, _, seed = row["cell"].split("-")
-        frozen[f"{size}-{seed}"] = max(frozen.get(f"{size}-{seed}", 0), row["frozen_bytes"])
+        place = row["size"], row["seed"]
+        frozen[place] = max(frozen.get(place, 0), row["frozen_bytes"])
     total = {
         "cells": len(left),
         "flops": sum(row["flops"] for row in left),

@@ -82,10 +82,18 @@ class Resident:
         """See `Runner.run`."""
         for batch in batches:
             plan = self.engine.plan(batch)
-            residual = self.embedding[batch.tokens].float()
-            for layer in self.layers:
-                residual = layer(residual, plan)
+            residual = self.rise(self.embed(batch), plan)
             yield run_head(self.head, residual, batch, every_token=every_token)
+
+    def embed(self, batch: TreeBatch) -> Tensor:
+        """The residual stream (T, hidden) float32 below the first layer."""
+        return self.embedding[batch.tokens].float()
+
+    def rise(self, residual: Tensor, plan: Any, layers: slice = slice(None)) -> Tensor:
+        """The residual stream above those layers, from what it is below them."""
+        for layer in self.layers[layers]:
+            residual = layer(residual, plan)
+        return residual
 
 
 def run_head(head: HeadRun, residual: Tensor, batch: TreeBatch, *, every_token: bool) -> Tensor:

@@ -8,7 +8,7 @@ native engine would give the same bits in any company, torch would not.
 """
 
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -75,13 +75,9 @@ class Shelved:
             plan = self.engine.plan(batch)
             layout = np.frombuffer(repr((batch.segments, batch.ancestors)).encode(), np.uint8)
             key = (batch.tokens.numpy(), batch.positions.numpy(), layout)
-            residual = self._shelf.get(key, lambda: self._frozen(batch, plan))  # noqa: B023
-            for layer in self._model.layers[self._count :]:
-                residual = layer(residual, plan)
+            residual = self._shelf.get(key, partial(self._frozen, batch, plan))
+            residual = self._model.rise(residual, plan, slice(self._count, None))
             yield run_head(self._model.head, residual, batch, every_token=every_token)
 
     def _frozen(self, batch: TreeBatch, plan: object) -> Tensor:
-        residual = self._model.embedding[batch.tokens].float()
-        for layer in self._model.layers[: self._count]:
-            residual = layer(residual, plan)
-        return residual
+        return self._model.rise(self._model.embed(batch), plan, slice(self._count))
