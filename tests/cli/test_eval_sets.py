@@ -30,7 +30,8 @@ def test_sets_are_found_by_either_spelling_and_refused_twice(tmp_path):
         choose_sets(["llmbar", "llmbar"], tmp_path)
     with pytest.raises(DataError, match="hhh: no such folder; hhh needs its authors' files"):
         choose_sets(["llmbar", "hhh"], tmp_path)
-    paths = [write_lines(tmp_path / part / "mine.jsonl", [pair(1)]) for part in "ab"]
+    row = {"prompt": "Why?", "chosen": "Because.", "rejected": "no"}
+    paths = [write_lines(tmp_path / part / "mine.jsonl", [row]) for part in "ab"]
     with pytest.raises(ConfigError, match="'mine' is there twice"):
         choose_sets([str(path) for path in paths], None)
     with pytest.raises(ConfigError, match="'nothing' is neither a path nor one of"):
