@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worldpm.cli.common import say
+from worldpm.cli.eval_scores import GivenScores
 from worldpm.cli.scoring import with_progress
 from worldpm.errors import ConfigError
 from worldpm.records import Comparison, Score
@@ -61,9 +62,14 @@ def score_folder() -> Path:
 
 
 def open_models(
-    names: Sequence[str | None], *, dtype: str, truncate: bool, untrained: str | None = None
-) -> list[EvalModel]:
-    """The models in order, and last the floor: the base `untrained` with a random head.
+    names: Sequence[str | None],
+    *,
+    dtype: str,
+    truncate: bool,
+    untrained: str | None = None,
+    given: Sequence[GivenScores] = (),
+) -> list[EvalModel | GivenScores]:
+    """The models in order, those of `given` scores, last the floor: a base with a random head.
 
     Raises CheckpointError for a folder that is no checkpoint and ConfigError for two models of one
     name, or whose files would have one, before anything is scored.
@@ -71,9 +77,12 @@ def open_models(
     from worldpm.cli.eval_files import stem
     from worldpm.model.hub import told_apart
 
-    models = [_open(name, dtype, truncate) for name in names]
-    called_by = told_apart([model.name for model in models], names)
-    models = [replace(m, name=name) for m, name in zip(models, called_by, strict=True)]
+    loaded = [_open(name, dtype, truncate) for name in names]
+    called_by = told_apart([model.name for model in loaded], names)
+    models: list[EvalModel | GivenScores] = [
+        *(replace(m, name=name) for m, name in zip(loaded, called_by, strict=True)),
+        *given,
+    ]
     if untrained is not None:
         models.append(_open_untrained(untrained, dtype, truncate))
     called: dict[str, str] = {}
@@ -82,7 +91,7 @@ def open_models(
         if file in called:
             raise ConfigError(
                 f"--model: {called[file]!r} and {model.name!r} would have results of one name; "
-                "rename a folder"
+                "rename a folder or a file"
             )
         called[file] = model.name
     return models

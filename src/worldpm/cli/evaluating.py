@@ -4,6 +4,7 @@
     worldpm eval data/hh-rlhf -o out                             the test part of an artefact
     worldpm eval --data benchmarks -m A -m B -o out              two models, and their differences
     worldpm eval probes --data mine.jsonl -o out                 edits that should change nothing
+    worldpm eval llmbar --data benchmarks --scores mine.jsonl    scores from elsewhere, no model
 
 OUT holds every number (report.json), the page to read (report.html) and the rest that
 `worldpm.cli.eval_files` lists. Scores are kept by model and conversation in a cache, so that a run
@@ -32,9 +33,11 @@ from worldpm.cli.common import (
     say,
     stdout,
 )
+from worldpm.cli.eval_gates import check_gates, read_gates
 from worldpm.cli.eval_models import EvalModel, open_models, score_folder
+from worldpm.cli.eval_scores import GivenScores, read_scores
 from worldpm.cli.eval_sets import PROBES, Set, choose_sets, read_set
-from worldpm.errors import ConfigError, GateError
+from worldpm.errors import ConfigError
 from worldpm.records import Comparison, Score, ScoreFn
 
 if TYPE_CHECKING:
@@ -74,6 +77,13 @@ def evaluate(
             "-m",
             help="A checkpoint folder or Hugging Face id (org/name[@revision]), several for a "
             "comparison of models; without it, the embedded default.",
+        ),
+    ] = None,
+    scores: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Scores from elsewhere instead of a model's, or beside them: JSON lines of an "
+            "id and its scores, named after the file.",
         ),
     ] = None,
     untrained: Annotated[
@@ -121,8 +131,12 @@ def evaluate(
     features = tuple(style or PAPER)
     check_features(features)
     chosen = choose_sets(suites or [], data)
-    gates = _gates(fail_under or [], chosen)
-    paths = [each.path for each in chosen.values()]
+    gates = read_gates(fail_under or [], chosen)
+    given = [read_scores(path) for path in scores or []]
+    probed = probe_rows if PROBES in (suites or []) else 0
+    if given and probed:
+        raise ConfigError("probes: edited replies must be scored anew, which --scores cannot do")
+    paths = [*(each.path for each in chosen.values()), *(scores or [])]
     protocols = _protocols(protocol or [], against or [], chosen)
     if out is not None:
         check_output(out, paths, force=force)
@@ -135,21 +149,30 @@ def evaluate(
         "truncate": truncate,
     }
     if dry_run:
-        named = ", ".join(models or ["the embedded default"])
+        named = [*(models or []), *(each.name for each in given)] or ["the embedded default"]
         announce(
-            paths, out or Path("nothing"), {"suites": list(chosen), "model": named, **settings},
+            paths,
+            out or Path("nothing"),
+            {"suites": list(chosen), "model": ", ".join(named), **settings},
             as_json=as_json,
-        )  # fmt: skip
+        )
         return
     sets = {name: read_set(each, part) for name, each in chosen.items()}
-    opened = open_models(models or [None], dtype=dtype, truncate=truncate, untrained=untrained)
+    opened = open_models(
+        models or ([] if given else [None]),
+        dtype=dtype,
+        truncate=truncate,
+        untrained=untrained,
+        given=given,
+    )
     kept = None if no_cache else cache or score_folder()
-    probed = probe_rows if PROBES in (suites or []) else 0
     with new_folder(out) if out is not None else nullcontext() as folder:
         comparisons = {name: reading.comparisons for name, reading in sets.items()}
         scored, probes = _score(opened, comparisons, kept, features, probed, quiet=quiet)
         report = _report(scored, probes, protocols, chosen)
         report["left_out"] = _left_out(sets)
+        for each in given:
+            each.tell_unused(quiet=quiet)
         if folder is not None:
             from worldpm.cli.eval_files import write_all
 
@@ -166,11 +189,11 @@ def evaluate(
         _print(report, quiet=quiet)
         if out is not None:
             say(f"{out / 'report.html'}: the report", quiet=quiet)
-    _check(gates, report["evaluations"])
+    check_gates(gates, report["evaluations"])
 
 
 def _score(
-    models: Sequence[EvalModel],
+    models: Sequence[EvalModel | GivenScores],
     sets: Mapping[str, list[Comparison]],
     kept: Path | None,
     features: tuple[str, ...],
@@ -314,50 +337,6 @@ def _print(report: Mapping[str, Any], *, quiet: bool) -> None:
             console.print(figures_table(each, "style"))
         for line in unmatched_lines(each):
             say(line, quiet=quiet)
-
-
-Gate = tuple[str, str | None, float]
-"""Set, group of it or None for the whole, and the least accuracy as a fraction."""
-
-
-def _gates(texts: Sequence[str], chosen: Mapping[str, Set]) -> list[Gate]:
-    """What --fail-under asks for; ConfigError for a form or a set that is not there."""
-    gates = []
-    for text in texts:
-        place, _, number = text.rpartition("=")
-        suite, colon, group = place.partition(":")
-        try:
-            least = float(number)
-        except ValueError:
-            least = -1.0
-        if not place or not 0 <= least <= 1:
-            raise ConfigError(
-                f"--fail-under {text!r}: write SET=ACCURACY with a fraction, such as llmbar=0.6"
-            )
-        if suite not in chosen:
-            raise ConfigError(f"--fail-under {text!r}: {suite!r} is none of {', '.join(chosen)}")
-        gates.append((suite, group if colon else None, least))
-    return gates
-
-
-def _check(gates: Sequence[Gate], evaluations: Sequence[Mapping[str, Any]]) -> None:
-    """GateError that names every accuracy below its gate; ConfigError for a group not there."""
-    missed = []
-    for suite, group, least in gates:
-        for evaluation in evaluations:
-            if evaluation["suite"] != suite:
-                continue
-            lines = evaluation["lines"] if group is not None else evaluation["lines"][:1]
-            found = [line["outcome"] for line in lines if group in (None, line["outcome"]["name"])]
-            if not found:
-                names = ", ".join(line["outcome"]["name"] for line in lines)
-                raise ConfigError(f"--fail-under: {suite} has no group {group!r}, but {names}")
-            accuracy = found[0]["accuracy"]
-            if accuracy < least:
-                place = suite if group is None else f"{suite}:{group}"
-                missed.append(f"{evaluation['model']} has {accuracy:.4f} on {place}, under {least}")
-    if missed:
-        raise GateError("; ".join(missed))
 
 
 def _protocols(

@@ -25,7 +25,7 @@ from worldpm.cli.common import (
 from worldpm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     from worldpm.records import Comparison
 
@@ -35,7 +35,10 @@ OTHER_ENDINGS = frozenset({".json", ".csv", ".tsv", ".txt", ".parquet", ".gz", "
 
 def export(
     source: Annotated[
-        Path, typer.Argument(metavar="DATA", help="A folder or file of comparisons.")
+        Path,
+        typer.Argument(
+            metavar="DATA", help="A folder or file of comparisons, or a suite (with --data)."
+        ),
     ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="A folder for PART.jsonl files, or one FILE.jsonl.")
@@ -44,6 +47,9 @@ def export(
         Literal["trl", "jsonl"],
         typer.Option("--format", help="trl: prompt, chosen, rejected, a row an edge; jsonl: ours."),
     ] = "jsonl",
+    data: Annotated[
+        Path | None, typer.Option(help="Where the suites' folders are, to export one of them.")
+    ] = None,
     as_json: JsonFlag = False,
     force: ForceFlag = False,
     dry_run: DryRunFlag = False,
@@ -53,13 +59,18 @@ def export(
 
     A folder made of a folder gets a data card, README.md, which the hub reads too.
     """
+    suite = None
+    if data is not None:
+        from worldpm.cli.eval_sets import choose_sets
+
+        ((name, (source, suite)),) = choose_sets([str(source)], data).items()
     check_inputs([source])
     one_file = out.suffix == ".jsonl"
     if out.suffix in OTHER_ENDINGS and not out.is_dir():
         raise ConfigError(f"-o {out}: give FILE.jsonl for one file of JSON lines, or a folder")
-    parts = _parts(source)
+    parts = [name] if suite else _parts(source)
     targets = {part: out if one_file else out / f"{part}.jsonl" for part in parts}
-    card_file = None if one_file or not source.is_dir() else out / "README.md"
+    card_file = None if one_file or suite or not source.is_dir() else out / "README.md"
     for target in dict.fromkeys([*targets.values(), *filter(None, [card_file])]):
         check_output(target, [source], force=force)
     if dry_run:
@@ -75,7 +86,7 @@ def export(
             path: stack.enter_context(new_file(path)) for path in dict.fromkeys(targets.values())
         }
         for part in parts:
-            for comparison in _read_part(source, part):
+            for comparison in _read_part(source, part, suite, dropped):
                 made = _trl_rows(comparison) if form == "trl" else _own_rows(comparison)
                 dropped["no_edge"] += not made
                 for row in made:
@@ -102,8 +113,10 @@ def export(
     else:
         for part, count in rows.items():
             print(f"{targets[part]}: {count:,} rows")
-    if dropped["no_edge"]:
-        say(f"left out: {dropped['no_edge']:,} comparisons without an edge", quiet=quiet)
+    if left_out := dropped.pop("no_edge", 0):
+        say(f"left out: {left_out:,} comparisons without an edge", quiet=quiet)
+    for reason, count in dropped.items():
+        say(f"left out: {count:,} rows: {reason}", quiet=quiet)
 
 
 def _remove_empty(folder: Path) -> None:
@@ -121,11 +134,18 @@ def _parts(source: Path) -> list[str]:
     return sorted(read_manifest(source).get("counts", {}))
 
 
-def _read_part(source: Path, part: str) -> "Iterator[Comparison]":
+def _read_part(
+    source: Path, part: str, suite: str | None, dropped: Counter[str]
+) -> "Iterable[Comparison]":
+    from worldpm.evals.suites import read_counted
     from worldpm.records import Comparison
     from worldpm.rows import read_comparisons
     from worldpm.store import read_artifact
 
+    if suite is not None:
+        found = read_counted(suite, source)
+        dropped.update(found.dropped)
+        return found.comparisons
     return read_artifact(source, Comparison, part) if source.is_dir() else read_comparisons(source)
 
 
