@@ -70,6 +70,15 @@ def test_the_table(whole):
     assert [{k: "" if v is None else str(v) for k, v in row.items()} for row in table] == found
 
 
+def test_a_folder_that_is_no_ladders(worldpm, tmp_path):
+    """A damaged ladder.json is told, with what is wrong in it."""
+    for text in ("{}", '{"ladder": {"sizes": {}}}'):
+        (tmp_path / "ladder.json").write_text(text)
+        result = worldpm("show", tmp_path)
+        assert result.code == 1
+        assert "ladder.json: is not as `scaling run` writes it" in result.err
+
+
 def test_data_are_nested(whole):
     """The smaller amount is part of the larger, and not its beginning."""
     few, many = (
@@ -141,6 +150,13 @@ def test_a_failed_cell_is_absent(worldpm, inputs, whole, tmp_path, monkeypatch):
         "state": "failed", "reason": "WorldPMError: the loss was not finite",
     }  # fmt: skip
     assert {row["run"] for row in rows(out)} == {"a-24-s0"}
+    shown = worldpm("show", out)
+    assert "a ladder of 4 cells, 2 absent, 1 done, 1 failed" in shown.out
+    assert "failed    a-48-s0: WorldPMError: the loss was not finite" in shown.out
+    found = worldpm("show", out, "--json").json
+    assert found["failed"] == {"a-48-s0": "WorldPMError: the loss was not finite"}
+    assert found["counts"] == {"absent": 2, "done": 1, "failed": 1}
+    assert found["cells"]["b-48-s0"] == "absent"
     monkeypatch.setattr(run, "train", real)
     assert "1 failed" in worldpm(*inputs, "-o", out).out
     assert "4 done" in worldpm(*inputs, "-o", out, "--cell", "a-48-s0").out

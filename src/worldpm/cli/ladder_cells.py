@@ -53,11 +53,15 @@ class Study:
 
     def state(self, cell: Cell) -> str:
         """done, failed, begun or absent."""
-        folder = self.folder(cell)
-        for name in ("done", "failed"):
-            if (folder / f"{name}.json").is_file():
-                return name
-        return "begun" if folder.exists() else "absent"
+        return cell_state(self.folder(cell))
+
+
+def cell_state(folder: Path) -> str:
+    """done, failed, begun or absent, of the cell that has this folder."""
+    for name in ("done", "failed"):
+        if (folder / f"{name}.json").is_file():
+            return name
+    return "begun" if folder.exists() else "absent"
 
 
 def run_cell(study: Study, cell: Cell, *, stop: Callable[[], bool], quiet: bool) -> str | None:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from worldpm.cli.ladder_cells import Sets, Study
     from worldpm.scaling.ladder import Cell
 
-IDENTITY = "ladder.json"
 DEFAULT_VOCABULARY = 49_152  # of the default base; a plan is made without its files
 
 
@@ -161,6 +160,7 @@ def _study(
 
 def _identify(study: "Study") -> None:
     """Record what the study is of; WorldPMError where the folder's is of something else."""
+    from worldpm.cli.ladder_shown import IDENTITY
     from worldpm.config import filled
     from worldpm.jsonfiles import read_object
     from worldpm.model.checkpoint import weight_files

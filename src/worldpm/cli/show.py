@@ -3,8 +3,9 @@
     worldpm show threads    worldpm show data    worldpm show run    worldpm show checkpoint
 
 Reads folders of threads, comparisons and evaluations, files of comparisons, of scores or of one
-evaluation, runs, adapters and checkpoints. `--json` gives the same as one object. Of comparisons
-there is more: `--why ID`, `--html page.html`, `--card`; of runs `--plot`, `--tensorboard`.
+evaluation, runs, ladders, adapters and checkpoints. `--json` gives the same as one object. Of
+comparisons there is more: `--why ID`, `--html page.html`, `--card`; of runs `--plot`,
+`--tensorboard`.
 """
 
 from collections import Counter
@@ -33,7 +34,8 @@ def show(
     path: Annotated[
         Path,
         typer.Argument(
-            help="Threads, comparisons, scores, an evaluation, a run, an adapter or a checkpoint."
+            help="Threads, comparisons, scores, an evaluation, a run, a ladder, an adapter or a "
+            "checkpoint."
         ),
     ],
     samples: SamplesOption = 2,
@@ -59,7 +61,7 @@ def show(
     as_json: JsonFlag = False,
     force: ForceFlag = False,
 ) -> None:
-    """What an artefact, run, checkpoint or file is, with its counts, distributions and samples."""
+    """What an artefact, run, ladder, checkpoint or file is: counts, distributions and samples."""
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
     if (plot or tensorboard) and not (path / "run.json").is_file():
@@ -74,6 +76,10 @@ def show(
         from worldpm.cli.runs import show_run
 
         show_run(path, plot, tensorboard, as_json=as_json, force=force)
+    elif (path / "ladder.json").is_file():
+        from worldpm.cli.ladder_shown import show_ladder
+
+        show_ladder(path, as_json=as_json)
     elif (path / "config.json").is_file():
         from worldpm.model.inspect import inspect_model
 
@@ -87,8 +93,8 @@ def show(
         _show_file(path, samples, as_json)
     else:
         raise DataError(
-            f"{path}: holds no manifest.json, run.json, config.json or adapter_config.json; not an "
-            "artefact, or its making was cut short"
+            f"{path}: holds no manifest.json, run.json, ladder.json, config.json or "
+            "adapter_config.json; not an artefact, or its making was cut short"
         )
 
 
