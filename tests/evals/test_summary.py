@@ -41,12 +41,21 @@ def test_a_class_is_the_plain_mean_of_its_suites():
     assert (row["longer"], row["style_only"], row["chance"]) == (0.4, 0.6, 0.5)
 
 
-def test_the_interval_of_one_suite_is_its_own_and_stays_a_share():
+def test_the_interval_of_one_suite_is_its_own():
+    """Also where it is not symmetrical, as an interval near 0 or 1 is."""
+    whole = line("all", "a", 0.9, 0.05)
+    whole["outcome"]["accuracy_interval"] = [0.81, 0.94]
+    (row,) = class_summary([suite("a", "m", ("x",), whole)])
+    assert row["interval"] == [0.81, 0.94]
+
+
+def test_an_interval_of_several_suites_stays_a_share():
     """No end leaves 0 to 1."""
-    (row,) = class_summary([suite("a", "m", ("x",), line("all", "a", 0.99, 0.05))])
-    assert row["interval"] == [pytest.approx(0.94), 1.0]
-    (row,) = class_summary([suite("a", "m", ("x",), line("all", "a", 0.01, 0.05))])
-    assert row["interval"] == [0.0, pytest.approx(0.06)]
+    for accuracy, end in ((0.99, 1.0), (0.01, 0.0)):
+        pair = [suite(n, "m", ("x",), line("all", n, accuracy, 0.05)) for n in "ab"]
+        (row,) = class_summary(pair)
+        assert end in row["interval"]
+        assert abs(row["interval"][0] - row["interval"][1]) < 0.05
     assert math.isclose(Z_95, 1.96, abs_tol=1e-4)
 
 

@@ -31,7 +31,7 @@ def class_summary(evaluations: Sequence[Mapping[str, Any]]) -> list[dict[str, An
     """One row for each model and class that has a suite, in order of appearance.
 
     The interval of 95 % is of the mean of independent suites, each with the standard error that its
-    own interval says.
+    own interval says; a class of one suite has that suite's interval.
     """
     members: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for evaluation in evaluations:
@@ -46,6 +46,9 @@ def class_summary(evaluations: Sequence[Mapping[str, Any]]) -> list[dict[str, An
             for line in lines
         ]
         half = Z_95 * math.sqrt(sum(error**2 for error in errors)) / len(lines)
+        interval = [max(0.0, accuracy - half), min(1.0, accuracy + half)]
+        if len(lines) == 1:  # about its accuracy an interval need not be symmetrical
+            interval = list(lines[0]["outcome"]["accuracy_interval"])
         rows.append(
             {
                 "model": model,
@@ -53,7 +56,7 @@ def class_summary(evaluations: Sequence[Mapping[str, Any]]) -> list[dict[str, An
                 "num_suites": len(lines),
                 "num_comparisons": sum(line["outcome"]["num_comparisons"] for line in lines),
                 "accuracy": accuracy,
-                "interval": [max(0.0, accuracy - half), min(1.0, accuracy + half)],
+                "interval": interval,
                 "loss_nats": fmean(line["outcome"]["loss_nats"] for line in lines),
                 "longer": fmean(line["floors"][LENGTH]["accuracy"] for line in lines),
                 "style_only": fmean(line["floors"][STYLE_ONLY]["accuracy"] for line in lines),
