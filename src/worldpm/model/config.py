@@ -37,15 +37,40 @@ class ModelConfig:
     qk_norm: bool
     max_position_embeddings: int
 
+    @property
+    def query_channels(self) -> int:
+        """Channels of a token's queries, all heads together."""
+        return self.num_attention_heads * self.head_dim
+
+    @property
+    def key_channels(self) -> int:
+        """Channels of a token's keys, and of its values, all heads together."""
+        return self.num_key_value_heads * self.head_dim
+
+    def layer_matrices(self) -> dict[str, tuple[int, int]]:
+        """A layer's matrices by name: channels in, channels out."""
+        hidden, inner = self.hidden_size, self.intermediate_size
+        return {
+            "q_proj": (hidden, self.query_channels),
+            "k_proj": (hidden, self.key_channels),
+            "v_proj": (hidden, self.key_channels),
+            "o_proj": (self.query_channels, hidden),
+            "gate_proj": (hidden, inner),
+            "up_proj": (hidden, inner),
+            "down_proj": (inner, hidden),
+        }
+
+    def layer_parameters(self) -> int:
+        """Parameters of one layer: matrices, biases and norms."""
+        hidden, inner = self.hidden_size, self.intermediate_size
+        layer = sum(a * b for a, b in self.layer_matrices().values()) + 2 * hidden
+        layer += (self.query_channels + 2 * self.key_channels) * self.qkv_bias
+        layer += hidden * self.o_bias + (2 * inner + hidden) * self.mlp_bias
+        return layer + 2 * self.head_dim * self.qk_norm
+
     def num_parameters(self) -> int:
         """Parameters of the decoder without embeddings and head (N of the scaling laws)."""
-        hidden, inner = self.hidden_size, self.intermediate_size
-        queries = self.num_attention_heads * self.head_dim
-        keys = self.num_key_value_heads * self.head_dim
-        layer = hidden * (2 * queries + 2 * keys) + 3 * hidden * inner + 2 * hidden
-        layer += (queries + 2 * keys) * self.qkv_bias + hidden * self.o_bias
-        layer += (2 * inner + hidden) * self.mlp_bias + 2 * self.head_dim * self.qk_norm
-        return layer * self.num_hidden_layers + hidden
+        return self.layer_parameters() * self.num_hidden_layers + self.hidden_size
 
 
 def parse_config(raw: Mapping[str, Any], where: str) -> ModelConfig:

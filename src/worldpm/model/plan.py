@@ -215,10 +215,7 @@ def activation_bytes(weights: Weights, engine: Engine, tokens: int) -> int:
     """Most memory that a batch of so many tokens takes on its way through a layer."""
     config = weights.config
     hidden, inner = config.hidden_size, config.intermediate_size
-    queries, keys = (
-        heads * config.head_dim
-        for heads in (config.num_attention_heads, config.num_key_value_heads)
-    )
+    queries, keys = config.query_channels, config.key_channels
     residual = 2 * 4 * hidden + 8 * config.head_dim
     if isinstance(engine, NativeEngine):
         return tokens * (residual + 4 * (queries + 2 * keys)) + (64 << 20)

@@ -32,18 +32,10 @@ def step_flops(config: ModelConfig, recipe: Recipe, trees: Iterable[TokenTree]) 
     keys and values are of all tokens; the rest is of the scored ones.
     """
     layers = config.num_hidden_layers - recipe.model.frozen_layers
-    queries = config.num_attention_heads * config.head_dim
-    keys = config.num_key_value_heads * config.head_dim
-    hidden, inner = config.hidden_size, config.intermediate_size
-    shapes = {
-        "q_proj": (hidden, queries), "k_proj": (hidden, keys), "v_proj": (hidden, keys),
-        "o_proj": (queries, hidden), "gate_proj": (hidden, inner), "up_proj": (hidden, inner),
-        "down_proj": (inner, hidden),
-    }  # fmt: skip
-    rank = recipe.lora.rank
+    queries, rank = config.query_channels, recipe.lora.rank
     costs = {
         name: (4 if rank else 6) * a * b + 6 * rank * (a + b) * (name in recipe.lora.modules)
-        for name, (a, b) in shapes.items()
+        for name, (a, b) in config.layer_matrices().items()
     }
     a_token = sum(costs.values())
     of_all = costs["k_proj"] + costs["v_proj"]

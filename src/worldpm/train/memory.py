@@ -54,7 +54,7 @@ def step_memory(
 ) -> StepMemory:
     """What a step of micro-batches of `tokens` tokens and `seen` pairs of them takes."""
     trained = trained_parameters(config, recipe)
-    layer = (config.num_parameters() - config.hidden_size) // config.num_hidden_layers
+    layer = config.layer_parameters()
     layers = config.num_hidden_layers - recipe.model.frozen_layers
     width = 2 if recipe.model.dtype == "bfloat16" else 4
     table = config.vocab_size * config.hidden_size
@@ -65,7 +65,7 @@ def step_memory(
         weights, copies = MASTER_BYTES * every, width * layers * layer if width == 2 else 0
     own = layer_activations(config, width, tokens, seen)
     entry = 4 * config.hidden_size * tokens
-    keys = config.num_key_value_heads * config.head_dim * (3 if config.qk_norm else 2)
+    keys = config.key_channels * (3 if config.qk_norm else 2)
     last = entry + width * tokens * (config.hidden_size + keys)  # it asks for scored tokens alone
     return StepMemory(
         weights=weights,
@@ -84,8 +84,7 @@ def layer_activations(config: ModelConfig, width: int, tokens: int, seen: int) -
     attention found, the MLP's gate, its other half and their product; and attention's weights.
     """
     hidden, inner = config.hidden_size, config.intermediate_size
-    queries = config.num_attention_heads * config.head_dim
-    keys = config.num_key_value_heads * config.head_dim
+    queries, keys = config.query_channels, config.key_channels
     products = 2 * hidden + 2 * queries + 2 * keys + 3 * inner
     if config.qk_norm:
         products += queries + keys
@@ -99,17 +98,9 @@ def trained_parameters(config: ModelConfig, recipe: Recipe) -> int:
     layers = config.num_hidden_layers - recipe.model.frozen_layers
     if recipe.lora.rank == 0:
         table = 0 if recipe.model.frozen_layers else config.vocab_size * hidden
-        layer = (config.num_parameters() - hidden) // config.num_hidden_layers
-        return table + layers * layer + 2 * hidden  # the last norm and the head
-    inner = config.intermediate_size
-    queries = config.num_attention_heads * config.head_dim
-    keys = config.num_key_value_heads * config.head_dim
-    sides = {
-        "q_proj": hidden + queries, "k_proj": hidden + keys, "v_proj": hidden + keys,
-        "o_proj": hidden + queries, "gate_proj": hidden + inner, "up_proj": hidden + inner,
-        "down_proj": hidden + inner,
-    }  # fmt: skip
-    factors = sum(recipe.lora.rank * sides[name] for name in recipe.lora.modules)
+        return table + layers * config.layer_parameters() + 2 * hidden  # the last norm and the head
+    matrices = config.layer_matrices()
+    factors = sum(recipe.lora.rank * sum(matrices[name]) for name in recipe.lora.modules)
     return layers * factors + hidden
 
 

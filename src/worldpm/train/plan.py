@@ -223,7 +223,7 @@ def _gathered(config: ModelConfig, recipe: Recipe) -> int:
     hidden = config.hidden_size
     full = recipe.lora.rank == 0
     width = 2 if recipe.model.dtype == "bfloat16" else 4
-    layer = (config.num_parameters() - hidden) // config.num_hidden_layers
+    layer = config.layer_parameters()
     layers = 2 * width * layer + ((width + 4) * layer if full else 0)
     table = config.vocab_size * hidden
     embedding = (3 * 4 if full and not recipe.model.frozen_layers else width) * table
