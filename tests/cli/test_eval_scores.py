@@ -65,6 +65,22 @@ def test_rows_of_one_id_go_by_their_order(worldpm, tmp_path):
     assert mistake["better"] == "aye"
 
 
+def test_more_rows_of_an_id_than_comparisons(worldpm, tmp_path):
+    """A repeated row is one; rows of another set, in which the id is another's, are an error."""
+    rows = [{"id": "1", "prompt": f"q{n}", "chosen": "yes", "rejected": "no"} for n in (0, 0, 1)]
+    path = write_lines(tmp_path / "mine.jsonl", rows)  # the second comparison repeats the first
+    right, wrong = {"id": "1", "scores": [1, 0]}, {"id": "1", "scores": [0, 1]}
+    given = scores_file(tmp_path, right, right, wrong)
+    (mistake,) = worldpm("eval", path, "--scores", given, "--json", "-q").json["mistakes"]
+    assert mistake["prompt"] == "q1"
+    given = scores_file(tmp_path, right, right, right)
+    assert worldpm("eval", path, "--scores", given, "--json", "-q").json["mistakes"] == []
+    given = scores_file(tmp_path, right, wrong, {"id": "1", "scores": [2, 1]})
+    result = worldpm("eval", path, "--scores", given)
+    assert result.code == 1
+    assert "'1' has 3 rows of scores, 3 of them different, and mine has 2 of that id" in result.err
+
+
 def test_an_evaluations_own_scores_are_read(worldpm, mine, tmp_path):
     """OUT/mine.scores.jsonl gives the same figures, under the name of its set."""
     given = scores_file(tmp_path, {"id": "a", "scores": [1, 2]}, {"id": "b", "scores": [3, 2, 1]})

@@ -34,14 +34,17 @@ class GivenScores:
     ) -> list[tuple[Score, ...]]:
         """As `EvalModel.score`; `folder`, where a model's scores are kept, is not needed.
 
-        Raises DataError if a comparison of the set called `text` has no row, if a row has another
-        number of scores than its comparison replies, or if another set has its id.
+        Raises DataError if a comparison of the set called `text` has no row, if an id has too many,
+        if a row has another number of scores than its comparison replies, or if another set has its
+        id.
         """
+        counts = Counter(each.id for each in comparisons)
+        rows_of = {key: self._rows_of(key, count, text) for key, count in counts.items()}
         seen: Counter[str] = Counter()
         found: list[tuple[Score, ...]] = []
         missing: list[str] = []
         for each in comparisons:
-            rows = self.rows.get(each.id, ())
+            rows = rows_of[each.id]
             place = seen[each.id]
             seen[each.id] += 1
             if place >= len(rows):
@@ -64,6 +67,22 @@ class GivenScores:
                 f"no scores, the first is {missing[0]!r}; `worldpm export` writes all to be scored"
             )
         return found
+
+    def _rows_of(self, key: str, count: int, text: str) -> Sequence[tuple[Score, ...]]:
+        """The rows of `count` comparisons of one id, of which a repeated row may be one too many.
+
+        Rows of another set or part, where the same id is another comparison, are no choice to make.
+        """
+        rows = self.rows.get(key, ())
+        different = list(dict.fromkeys(rows))
+        if len(rows) <= count or len(different) == 1:
+            return rows[:count]
+        if len(different) == count:  # `eval` leaves out comparisons that repeat another one
+            return different
+        raise DataError(
+            f"{self.path}: {key!r} has {len(rows)} rows of scores, {len(different)} of them "
+            f"different, and {text} has {count} of that id; keep the rows of this set alone"
+        )
 
     def tell_unused(self, *, quiet: bool) -> None:
         """Say on stderr how many rows belong to none of the sets."""
