@@ -36,6 +36,23 @@ def test_a_suite_exported_scored_and_measured_is_the_model_measured(worldpm, mod
     assert theirs["figures"] == ours["figures"]
 
 
+def test_scores_by_score_of_ids_that_are_numbers(worldpm, model, tmp_path):
+    """What `score` wrote is read: an id as the number it was, and a conversation's only score."""
+    rows = [
+        {"id": 7, "prompt": "q", "chosen": "x", "rejected": "yy"},
+        {"messages": [{"role": "assistant", "content": "x"}]},
+    ]
+    path, scored = write_lines(tmp_path / "mine.jsonl", rows), tmp_path / "given.jsonl"
+    assert worldpm("score", path, "--model", model, "-o", scored, "-q").code == 0
+    assert [row["id"] for row in map(orjson.loads, scored.open())] == [7, "2"]
+    flags = ("eval", path, "--json", "-q", "-o")
+    theirs = worldpm(*flags, tmp_path / "theirs", "--scores", scored).json
+    ours = worldpm(*flags, tmp_path / "ours", "--model", model, "--no-cache").json
+    assert theirs["evaluations"][0]["lines"] == ours["evaluations"][0]["lines"]
+    kept = [(tmp_path / name / "mine.scores.jsonl").read_bytes() for name in ("theirs", "ours")]
+    assert kept[0] == kept[1]
+
+
 def test_scores_are_found_by_id_and_beside_a_model(worldpm, mine, model, tmp_path):
     """The rows' order does not matter, unused ones are counted; a model may stand beside."""
     given = scores_file(
@@ -107,7 +124,8 @@ def test_an_evaluations_own_scores_are_read(worldpm, mine, tmp_path):
         ([{"id": "a", "scores": [1, True]}], "given.jsonl:1: 'a' has no list of finite numbers"),
         ([{"id": "a", "scores": 1}], "given.jsonl:1: 'a' has no list of finite numbers"),
         ([{"id": "a", "scores": []}], "given.jsonl:1: 'a' has no list of finite numbers"),
-        ([{"id": "a", "scores": [1, 2]}, {"id": 3, "scores": [1]}], "given.jsonl:2: a row is"),
+        ([{"id": "a", "scores": [1, 2]}, {"scores": [1]}], "given.jsonl:2: a row is"),
+        ([{"id": True, "scores": [1]}], "given.jsonl:1: a row is"),
         (["a"], "given.jsonl:1: a row is"),
         ([], "given.jsonl: holds no row"),
     ],

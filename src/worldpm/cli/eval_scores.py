@@ -107,15 +107,18 @@ def read_scores(path: Path) -> GivenScores:
 
 
 def _read(row: Any, where: str) -> tuple[str, tuple[Score, ...]]:
-    if not isinstance(row, Mapping) or not isinstance(row.get("id"), str):
+    key = row.get("id") if isinstance(row, Mapping) else None
+    if not isinstance(key, str | int) or isinstance(key, bool):
         raise DataError(f'{where}: a row is {{"id": ..., "scores": [...]}}, and this has no id')
-    values = row.get("scores")
+    # `score` gives a number back as a number, and a conversation by itself one score.
+    values = row.get("scores", [row["score"]] if "score" in row else None)
     if not isinstance(values, list) or not values or not all(_finite(value) for value in values):
-        raise DataError(f"{where}: {row['id']!r} has no list of finite numbers as scores")
+        raise DataError(f"{where}: {key!r} has no list of finite numbers as scores")
     lengths = row.get("num_tokens")
-    if not isinstance(lengths, list) or [type(each) for each in lengths] != [int] * len(values):
+    lengths = lengths if isinstance(lengths, list) else [lengths]
+    if [type(each) for each in lengths] != [int] * len(values):
         lengths = [0] * len(values)
-    return row["id"], tuple(map(Score, map(float, values), lengths))
+    return str(key), tuple(map(Score, map(float, values), lengths))
 
 
 def _finite(value: Any) -> bool:
