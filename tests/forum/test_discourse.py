@@ -228,6 +228,27 @@ def test_an_archive_cut_short_is_an_error(tmp_path, cut, mode):
         read(tmp_path, path=path)
 
 
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        lambda data, header: data[:header],
+        lambda data, header: data[: header + 100],
+        lambda data, header: data[:header] + b"?" + data[header + 1 :],
+    ],
+    ids=["cut before a header", "cut in a header", "a damaged header"],
+)
+def test_an_archive_whose_headers_end_too_early_is_an_error(tmp_path, damaged):
+    """Though all the members before it are whole."""
+    members = {f"{n}.json": orjson.dumps(topic(post(1), topic_id=n)) for n in range(40)}
+    path = tar(tmp_path / "u.tar", members, "w")
+    assert len(read(tmp_path, path=path)[0]) == 40
+    with tarfile.open(path) as archive:
+        header = archive.getmembers()[30].offset
+    path.write_bytes(damaged(path.read_bytes(), header))
+    with pytest.raises(DataError, match=r"u\.tar: not a complete tar archive .*download it again"):
+        read(tmp_path, path=path)
+
+
 def test_names_in_an_archive_are_never_used(tmp_path):
     """Members that escape, link out or are devices: nothing is written, links are not read."""
     path = tmp_path / "u.tar"

@@ -94,17 +94,29 @@ class _Stream(RawIOBase):
 
     def __init__(self, path: Path) -> None:
         self._chunks, self._rest = chunks(path, lambda position: pulse(position, 0)), b""
+        self._last, self._end = b"", 0
 
     def read(self, size: int = -1) -> bytes:
         while len(self._rest) < size and (chunk := next(self._chunks, b"")):
             self._rest += chunk
         data, self._rest = self._rest[:size], self._rest[size:]
+        # A header may begin in one record and end in the next.
+        self._last, self._end = (
+            (self._last + data)[-2 * tarfile.RECORDSIZE :],
+            self._end + len(data),
+        )
         return data
+
+    def block(self, offset: int) -> bytes:
+        """The 512 bytes of a tar archive at an offset among those read last."""
+        start = offset - (self._end - len(self._last))
+        return self._last[start : start + tarfile.BLOCKSIZE]
 
 
 def _members(path: Path, drop: Count) -> Iterator[dict[str, Any]]:
+    stream = _Stream(path)
     try:
-        with tarfile.open(fileobj=cast("IO[bytes]", _Stream(path)), mode="r|") as archive:
+        with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|") as archive:
             for member in archive:
                 if not member.isreg() or not member.name.endswith(".json"):
                     continue
@@ -114,6 +126,9 @@ def _members(path: Path, drop: Count) -> Iterator[dict[str, Any]]:
                 file = archive.extractfile(member)
                 assert file is not None
                 yield from _topic(file.read(), drop)
+            # At a header that is cut short or damaged tarfile stops as it does at the end.
+            if stream.block(archive.offset) != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError(f"no header and no end at byte {archive.offset:,}")
     except (tarfile.TarError, EOFError, OverflowError, ValueError) as error:
         raise DataError(
             f"{path}: not a complete tar archive ({error}); download it again"
