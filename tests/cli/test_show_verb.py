@@ -181,6 +181,23 @@ def test_text_of_data_cannot_write_to_the_terminal(worldpm, tmp_path):
     assert not set(out) & {"\x1b", "\x07", "\r"}
 
 
+def test_ladder_under_way(worldpm, tmp_path):
+    """Its folder's name and a failure's reason are no markup; no table is named before there is."""
+    folder = tmp_path / "a[/b]"
+    failed = folder / "cells" / "1m-8-s0"
+    failed.mkdir(parents=True)
+    (failed / "failed.json").write_text(json.dumps({"reason": "[/x]\n\x1b[2J"}))
+    size = {"recipe": "r.toml", "shape": "s"}
+    ladder = {"comparisons": [4, 8], "sizes": {"1m": size}}
+    (folder / "ladder.json").write_text(json.dumps({"ladder": ladder}))
+    result = worldpm("show", folder)
+    assert f"{folder}: a ladder of 2 cells, 1 absent, 1 failed" in result.out
+    assert "failed    1m-8-s0: [/x]  [2J\n" in result.out
+    assert "observations.csv" not in result.out
+    (folder / "observations.csv").write_text("")
+    assert f"table     {folder / 'observations.csv'}" in worldpm("show", folder).out
+
+
 def test_run_under_way(worldpm, tmp_path):
     """A run without a model yet is not finished, and its last numbers are shown."""
     run = tmp_path / "run"

@@ -23,6 +23,8 @@ def show_ladder(folder: Path, *, as_json: bool) -> None:
     from rich import box
     from rich.table import Table
 
+    from worldpm.cli.show import print_line
+
     try:
         ladder = Ladder.model_validate(read_object(folder / IDENTITY)["ladder"])
     except (KeyError, ValueError) as error:
@@ -56,11 +58,11 @@ def show_ladder(folder: Path, *, as_json: bool) -> None:
             if (each.size, state) == (size, "done")
         )
         table.add_row(size, *(f"{done[n]} of {len(ladder.seeds)}" for n in ladder.comparisons))
-    console = stdout()
-    console.print(f"{folder}: a ladder of {len(states)} cells, {told}", soft_wrap=True)
-    console.print(table)
+    # Names and reasons as they stand: neither markup of rich's nor control characters.
+    print_line(f"{folder}: a ladder of {len(states)} cells, {told}")
+    stdout().print(table)
     for name, reason in failed.items():
-        console.print(f"  failed    {name}: {reason}", markup=False, soft_wrap=True)
-    console.print(
-        f"  table     {folder / 'observations.csv'}: for `worldpm scaling plot`", soft_wrap=True
-    )
+        print_line(f"  failed    {name}: {reason}")
+    table_file = folder / "observations.csv"
+    if table_file.is_file():  # it is written when `scaling run` ends or stops
+        print_line(f"  table     {table_file}: for `worldpm scaling plot`")
