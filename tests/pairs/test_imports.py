@@ -159,13 +159,18 @@ def test_a_set_of_one_source_is_read_once(tmp_path, monkeypatch):
 
 
 def test_an_opening_of_two_sources_is_held_out_of_both(tmp_path):
-    """Rows that name their own sources are drawn apart; what one of them tests, none trains on."""
+    """Rows that name their own sources are drawn apart; what one of them holds out, none trains on.
+
+    Nor does one validate on what another tests.
+    """
     rows = [pair(f"q{n}") | {"source": source} for n in range(200) for source in ("x", "y")]
     src = write_pairs(tmp_path / "p.jsonl", rows)
-    found, manifest = imported("pairs", src, tmp_path / "out", test=0.3)
+    found, manifest = imported("pairs", src, tmp_path / "out", test=0.3, validation=0.3)
     split = parts(tmp_path / "out", manifest)
-    tested = {opening(comparison) for comparison in split["test"]}
-    assert not tested & {opening(c) for part in ("train", "validation") for c in split[part]}
+    openings = {part: {opening(each) for each in split[part]} for part in split}
+    assert min(map(len, openings.values())) > 20
+    for one, other in combinations(openings.values(), 2):
+        assert not one & other
     assert manifest["dropped"]["opening_held_out"] > 20
     assert len(found) + manifest["dropped"]["opening_held_out"] == 400
 

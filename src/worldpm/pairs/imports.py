@@ -5,8 +5,9 @@
 
 Rows that begin alike never straddle splits: the split is drawn from the hash of the opening (the
 first user message, case and blanks ignored), and a row that would train or validate on an opening
-which another subset holds out for test is dropped as `opening_held_out`. Many sets put the chosen
-reply first; here the place of a reply is drawn by a hash, so that it tells nothing.
+which another subset or source holds out for test, or train on one that validates there, is dropped
+as `opening_held_out`. Many sets put the chosen reply first; here the place of a reply is drawn by a
+hash, so that it tells nothing.
 """
 
 from collections import Counter
@@ -95,7 +96,7 @@ def import_published(
     ) as out:
         # Two passes, so that every held-out opening is known before the first row trains; one where
         # an opening's hash alone decides, because the set has one source and one test fraction.
-        held_out, subsets = set[str](), set[str]()
+        held_out, subsets = dict[str, Split](), set[str]()
         if settings.test_by_subset or name == "pairs":
             held_out, subsets = _held_out_openings(read(lambda reason: None), settings)
         if unknown := settings.test_by_subset.keys() - subsets:
@@ -114,7 +115,7 @@ def import_published(
                 continue
             numbers["edges_between_identical_replies"] += len(comparison.better) - len(better)
             part = _split(comparison, settings)
-            if part != "test" and opening(comparison) in held_out:
+            if held_out.get(opening(comparison), part) != part:
                 out.drop("opening_held_out")
                 continue
             comparison = replace(comparison, better=better)
@@ -239,12 +240,13 @@ def _split(comparison: Comparison, settings: ImportSettings) -> Split:
 
 def _held_out_openings(
     comparisons: Iterator[Comparison], settings: ImportSettings
-) -> tuple[set[str], set[str]]:
-    """(openings that some subset holds out for test, names of the subsets)."""
-    openings, subsets = set(), set()
+) -> tuple[dict[str, Split], set[str]]:
+    """(openings that are held out, for test if any row of theirs is, names of the subsets)."""
+    openings, subsets = dict[str, Split](), set[str]()
     for comparison in comparisons:
         if comparison.subset is not None:
             subsets.add(comparison.subset)
-        if _split(comparison, settings) == "test":
-            openings.add(opening(comparison))
+        part = _split(comparison, settings)
+        if part == "test" or (part == "validation" and opening(comparison) not in openings):
+            openings[opening(comparison)] = part
     return openings, subsets
