@@ -77,3 +77,26 @@ def test_opposite_dimensions_cancel():
     assert abs(mean[-1] - mean[0]) < 0.15 * abs(each[0][-1] - each[0][0])
     alike, together = cancelling([0.1, 0.1], data, seed=0)
     assert together[-1] - together[0] == pytest.approx(alike[0][-1] - alike[0][0], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "words"),
+    [
+        ("phi_length", "n/a", "row 4: phi_length is 'n/a', not a number"),
+        ("controlled_loss", "nan", "row 4: controlled_loss is 'nan', not a number"),
+        ("pairs", "0", "row 4: pairs is '0', not a number above 0"),
+        ("params", "", "row 4: params is '', not a number above 0"),
+    ],
+)
+def test_what_is_no_number_is_an_error_with_its_row(column, text, words):
+    """An empty cell is a measure that does not exist; anything else must be a number."""
+    rows = table()
+    rows[2][1][column] = text
+    with pytest.raises(DataError, match=words):
+        mechanisms(rows, seed=0)
+
+
+def test_sizes_that_grow_as_their_data_do_have_no_slopes():
+    """What is the data's doing and what the size's cannot be told, so nothing is said."""
+    rows = [(line, {**row, "params": str(50 * float(row["pairs"]))}) for line, row in table()]
+    assert mechanisms(rows, seed=0) == []

@@ -307,7 +307,7 @@ def show_mechanisms(
         )
         print(f"{row['suite']}, {row['measure']}: mean {row['mean']:.3f}; {told}")
     if not found:
-        print("no measure has six runs")
+        print("no measure has six runs whose data differ, and apart from their size")
 
 
 @scaling_app.command("plot")

@@ -9,6 +9,7 @@ early and the others later (3.3.1), control matters more with size on subjective
 average dimensions of which some rise and some fall (its discussion).
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,14 +39,16 @@ def mechanisms(rows: Iterable[tuple[int, Mapping[str, str]]], *, seed: int) -> l
     """Each suite's slope of each measure by data and, with two sizes, by size at equal data.
 
     Least squares on log10; intervals are percentiles of fits to runs drawn with replacement. A
-    measure with fewer than six runs, or the same data throughout, has no slope and is left out.
-    Raises DataError for a table without the columns.
+    measure with fewer than six runs, the same data throughout, or sizes that grow as their data do,
+    has no slope and is left out. Raises DataError for a table without the columns, and for a cell
+    that is not a number.
     """
     suites: dict[str, list[Mapping[str, str]]] = {}
     for line, row in rows:
         for name in ("suite", "run", "pairs", "params", *GAP):
             if name not in row:
                 raise DataError(f"row {line}: no column {name!r}; `scaling run` writes them")
+        _check_numbers(line, row)
         suites.setdefault(row["suite"], []).append(row)
     found = []
     for suite, own in suites.items():
@@ -63,6 +66,20 @@ def mechanisms(rows: Iterable[tuple[int, Mapping[str, str]]], *, seed: int) -> l
                     }
                 )  # fmt: skip
     return found
+
+
+def _check_numbers(line: int, row: Mapping[str, str]) -> None:
+    """DataError for a measure that is neither empty nor a number, and for pairs or params of 0."""
+    for name in ("pairs", "params", *GAP, *MEASURES):
+        counted, text = name in ("pairs", "params"), row.get(name, "")
+        try:
+            value = float(text) if text or counted else 0.0
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or (counted and value <= 0):
+            raise DataError(
+                f"row {line}: {name} is {text!r}, not a number{' above 0' if counted else ''}"
+            )
 
 
 def _value(row: Mapping[str, str], measure: str) -> float | None:
@@ -87,6 +104,8 @@ def _slopes(
     if np.ptp(columns[2]) == 0:
         columns.pop()
     inputs, values = np.stack(columns, axis=1), np.array([value for _, value in there])
+    if np.linalg.matrix_rank(inputs) < inputs.shape[1]:
+        return None
     places = [np.flatnonzero(np.array(runs) == name) for name in names]
     rng = np.random.default_rng(seed)
     drawn = []
