@@ -169,6 +169,44 @@ def test_existing_outputs_need_force_and_shares_refuse_it(tmp_path, dump):
         pass
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_is_refused_before_anything_is_made(tmp_path, dump, there):
+    """A finished folder could not take its place, and all the work would be lost."""
+    folder, target = tmp_path / "out", tmp_path / "disk"
+    if there:
+        target.mkdir()
+    folder.symlink_to(target)
+    with pytest.raises(OutputExistsError, match="out: is a link"), begin(folder, dump, force=True):
+        pass
+    assert not partial_path(folder).exists()
+
+
+def test_an_output_that_cannot_be_replaced_costs_no_work(tmp_path, dump, monkeypatch):
+    """What was made is still gone on with when the old output stands in the way no more."""
+    folder = tmp_path / "out"
+    with begin(folder, dump) as made:
+        made.finish(**NUMBERS)
+
+    def refuse(path, **more):
+        raise PermissionError(13, "Permission denied")
+
+    def finish(made):
+        (made.work / "kept").touch()
+        monkeypatch.setattr("shutil.rmtree", refuse)
+        made.finish(**NUMBERS)
+
+    with (
+        pytest.raises(UnwrittenError, match="Permission denied; the same command goes on"),
+        begin(folder, dump, force=True) as made,
+    ):
+        finish(made)
+    monkeypatch.undo()
+    with begin(folder, dump, force=True) as made:
+        assert (made.work / "kept").exists()
+        made.finish(**NUMBERS | {"counts": {"a": 9}})
+    assert read_manifest(folder)["counts"] == {"a": 9}
+
+
 def test_fingerprints_tell_folders_apart(tmp_path):
     """Names, sizes and both ends of every file count."""
     folder, found = tmp_path / "dump", set()

@@ -206,6 +206,13 @@ def test_an_existing_output_needs_force(tmp_path):
     ]
 
 
+def test_a_link_is_refused_before_anything_is_written(tmp_path):
+    """A finished folder could not take its place."""
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    with pytest.raises(OutputExistsError, match="out: is a link"):
+        writer(tmp_path / "out", force=True)
+
+
 def test_an_artefact_of_nothing_is_complete(tmp_path):
     """No rows is a result too: a manifest, no parts, nothing to read."""
     with writer(tmp_path / "out") as out:

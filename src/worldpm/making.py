@@ -83,6 +83,8 @@ class Making:
             dropped=dropped,
             notes=notes,
         )
+        if self.folder.exists():  # which takes time, and may be interrupted or refused
+            shutil.rmtree(self.folder)
         (self.work / PLAN).unlink()  # from here on there is nothing to go on with
         put_in_place(self.out, self.folder)
 
@@ -107,8 +109,8 @@ def making(
     With `force` an output that exists is replaced, and what is unfinished is begun again unless it
     has the same plan and an output to replace. What the user must mend (a WorldPMError inside the
     block) removes it; an interruption, a bug and a full disk keep it. Raises OutputExistsError for
-    an output without `force`, for an unfinished one of another plan, and while another process
-    makes the same; ConfigError for `force` with a `share`.
+    an output without `force`, for a link, for an unfinished one of another plan, and while another
+    process makes the same; ConfigError for `force` with a `share`.
     """
     if force and share:
         raise ConfigError("--force would remove what the other shares did; remove the output first")
@@ -154,6 +156,8 @@ def _check_plan(folder: Path, partial: Path, plan: Mapping[str, Any], force: boo
 @contextmanager
 def _locked(folder: Path, partial: Path, force: bool, share: Share | None) -> Iterator[None]:
     """The only process that makes this artefact, or one of those that share it."""
+    if folder.is_symlink():  # no finished folder takes the place of one
+        raise OutputExistsError(f"{folder}: is a link; give the folder that it leads to")
     if folder.exists() and not force:
         raise OutputExistsError(f"{folder}: exists already; give another -o, or --force")
     try:
@@ -168,7 +172,7 @@ def _locked(folder: Path, partial: Path, force: bool, share: Share | None) -> It
                     return
     except OSError as error:
         raise UnwrittenError(
-            f"{folder}: could not be written: {error.strerror}; the same command goes on"
+            f"{folder}: could not be written: {error.strerror or error}; the same command goes on"
         ) from error
 
 

@@ -114,6 +114,8 @@ class ArtifactWriter:
         settings: Mapping[str, Any],
         force: bool = False,
     ) -> None:
+        if folder.is_symlink():
+            raise OutputExistsError(f"{folder}: is a link; give the folder that it leads to")
         if folder.exists() and not force:
             raise OutputExistsError(f"{folder}: exists already; give another -o, or --force")
         self.folder = folder
@@ -143,9 +145,8 @@ class ArtifactWriter:
             if error is None:
                 self._finish()
         except OSError as problem:
-            raise UnwrittenError(
-                f"{self.folder}: could not be written: {problem.strerror}; nothing was kept"
-            ) from problem
+            what = f"{self.folder}: could not be written: {problem.strerror or problem}"
+            raise UnwrittenError(f"{what}; nothing was kept") from problem
         finally:
             for writer in self._writers.values():
                 writer.close()
