@@ -106,6 +106,20 @@ def test_oasst(tmp_path):
     assert dropped == {"only_one_answer": 1, "no_answer": 1, "not_ranked": 1}
 
 
+@pytest.mark.parametrize(
+    "others", [(), ("x_oasst_all.trees.jsonl", "x_oasst_ready.messages.jsonl")]
+)
+def test_oasst_unpacked(tmp_path, others):
+    """A folder whose files were unpacked gives each comparison once, and of the ready trees."""
+    answers = [node(f"m{rank}", "assistant", f"No. {rank}", rank=rank) for rank in (1, 2)]
+    write(tmp_path / "x_oasst_ready.trees.jsonl", [tree(*answers)])
+    for name in others:
+        write(tmp_path / name, [{"message_id": "m0"}])
+    found, dropped = read("oasst", tmp_path)
+    assert [each.id for each in found] == ["m0"]
+    assert not dropped
+
+
 def test_oasst_deeper_in_the_tree(tmp_path):
     """The whole thread above is the prompt; ranked user messages are no replies."""
     asked = node(

@@ -26,8 +26,10 @@ def find(path: Path, *endings: str) -> list[Path]:
     if path.is_file():
         return [path]
     first: dict[Path, Path] = {}
+    taken = set[Path]()  # under a longer ending: trees.jsonl also ends in jsonl
     for ending in endings:
-        for each in sorted(path.rglob(f"*.{ending}")):
+        for each in sorted(set(path.rglob(f"*.{ending}")) - taken):
+            taken.add(each)
             other = first.setdefault(each.with_name(each.name.removesuffix(f".{ending}")), each)
             if other != each:
                 raise DataError(

@@ -146,7 +146,7 @@ def read_oasst(path: Path, drop: Drop) -> Iterator[Comparison]:
     of trees ready for export is read and no other, since they all hold the same trees.
     """
     found = files.find(path, "trees.jsonl.gz", "trees.jsonl", "jsonl")
-    ready = [file for file in found if "_ready." in file.name]
+    ready = [file for file in found if "_ready.trees." in file.name]
     for file, number, tree in files.rows_in(ready or found):
         where = f"{file}:{number}"
         root = tree.get("prompt")
