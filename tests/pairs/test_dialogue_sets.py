@@ -44,7 +44,8 @@ def test_hh_rlhf_leaves_the_transcripts_of_red_teams(tmp_path):
     write(
         tmp_path / "helpful-base" / "a.jsonl.gz", [{"chosen": f"{talk}a", "rejected": f"{talk}b"}]
     )
-    write(tmp_path / "red-team-attempts" / "red.jsonl.gz", [{"transcript": talk}])
+    # One JSON list by the name of JSON lines, as it is published.
+    write(tmp_path / "red-team-attempts" / "red.jsonl.gz", [[{"transcript": talk}]])
     found, dropped = read("hh-rlhf", tmp_path)
     assert (len(found), dropped) == (1, {})
 

@@ -26,7 +26,7 @@ from worldpm.rows import (
 from worldpm.store import MANIFEST
 
 Drop = Callable[[str], None]
-RED_TEAM = "red-team-attempts"  # transcripts in hh-rlhf's repository, not pairs
+RED_TEAM = "red-team-attempts"  # a list of transcripts in hh-rlhf's repository, not pairs
 
 
 def read_hh_rlhf(path: Path, drop: Drop) -> Iterator[Comparison]:
@@ -35,9 +35,8 @@ def read_hh_rlhf(path: Path, drop: Drop) -> Iterator[Comparison]:
     What the two dialogues share is the prompt; where they part before the last turn, a reply is
     several messages.
     """
-    for file, number, row in files.rows(path, "jsonl.gz", "jsonl"):
-        if file.parent.name == RED_TEAM:
-            continue
+    found = files.find(path, "jsonl.gz", "jsonl")
+    for file, number, row in files.rows_in(each for each in found if each.parent.name != RED_TEAM):
         where = f"{file}:{number}"
         chosen = parse_turns(files.text(row, "chosen", where))
         rejected = parse_turns(files.text(row, "rejected", where))
