@@ -5,7 +5,7 @@ import orjson
 import pytest
 from laws import CHINCHILLA, draw
 
-from worldpm.errors import ConfigError
+from worldpm.errors import ConfigError, DataError
 from worldpm.scaling.frontier import exponents, frontier
 from worldpm.scaling.law import fit_law
 from worldpm.scaling.points import Points, read_points
@@ -121,3 +121,16 @@ def test_a_joint_study_has_one_law_for_all_sizes():
     assert len(series) == 5
     assert all(each["law"] == series[0]["law"] for each in series)
     assert series[0]["curve"][0]["value"] > series[4]["curve"][0]["value"]
+
+
+def test_a_suite_too_small_for_a_joint_law_says_why():
+    """The other suites have theirs; points without a size are an error, not a page without laws."""
+    both = joined(labelled("power", 0, "a"), labelled("power", 0, "b").take([0, 1, 12, 13]))
+    sizes = np.tile([1e6, 3e6, 1e7], len(both))[: len(both)]
+    both = Points(sizes, both.data, both.value, None, both.labels)
+    first, second = study(both, "joint", y="loss", seed=0, resamples=60)["panels"]
+    assert all(series["law"]["form"] == "joint" for series in first["series"])
+    assert sum(len(series["points"]) for series in second["series"]) == 4
+    assert all("needs 7 points" in series["no_law"] for series in second["series"])
+    with pytest.raises(DataError, match="no column params"):
+        study(Points(None, both.data, both.value, None, both.labels), "joint", y="loss", seed=0)

@@ -11,7 +11,7 @@ import numpy as np
 from worldpm.errors import DataError
 from worldpm.scaling.law import Law, fit_law
 from worldpm.scaling.points import Points
-from worldpm.scaling.shapes import Floats
+from worldpm.scaling.shapes import FORMS, Floats
 
 _CURVE = 60  # points of a drawn curve
 
@@ -19,8 +19,11 @@ _CURVE = 60  # points of a drawn curve
 def study(points: Points, form: str, *, y: str, seed: int, resamples: int = 400) -> dict[str, Any]:
     """A panel for each suite, with a law for each size, or one for all sizes if `form` is joint.
 
-    Too few points for a law leave a series without one, and say why under `no_law`.
+    Too few points for a law leave a series without one, and say why under `no_law`. Raises
+    DataError for a joint law of points that have no params.
     """
+    if form == "joint":
+        points.inputs(FORMS[form])
     named = bool(points.labels) and "suite" in points.labels[0]
     suites = points.groups(["suite"]) if named else {("",): points}
     panels = []
@@ -40,7 +43,7 @@ def _each(points: Points, form: str, seed: int, resamples: int) -> list[dict[str
         try:
             law = fit_law(own, form, seed=seed, resamples=resamples)
         except DataError as error:
-            found.append({**series, "law": None, "no_law": str(error), "curve": []})
+            found.append({**series, **_no_law(error)})
             continue
         grid = _grid(own.data)
         found.append(
@@ -50,7 +53,10 @@ def _each(points: Points, form: str, seed: int, resamples: int) -> list[dict[str
 
 
 def _joint(points: Points, seed: int, resamples: int) -> list[dict[str, Any]]:
-    law = fit_law(points, "joint", seed=seed, resamples=resamples)
+    try:
+        law = fit_law(points, "joint", seed=seed, resamples=resamples)
+    except DataError as error:
+        return [{**_series(params, own), **_no_law(error)} for params, own in _sizes(points)]
     found = []
     for params, own in _sizes(points):
         grid = _grid(own.data)
@@ -58,6 +64,10 @@ def _joint(points: Points, seed: int, resamples: int) -> list[dict[str, Any]]:
         curve = _curve(law, np.stack([size, np.log(grid)]), grid)
         found.append({**_series(params, own), "law": law.to_json(), "curve": curve})
     return found
+
+
+def _no_law(error: DataError) -> dict[str, Any]:
+    return {"law": None, "no_law": str(error), "curve": []}
 
 
 def _sizes(points: Points) -> list[tuple[float | None, Points]]:
