@@ -82,6 +82,15 @@ def test_points_count_the_prompts_that_have_so_many_replies():
     assert best_of_n(data[2:], [[0.0, 1.0]]) == ()
 
 
+def test_a_prompt_of_which_nothing_is_known_takes_no_part():
+    """A quality of null says no more than none: without an edge all replies would be as good."""
+    known = graded(1, [0, 0, 1])
+    unknown = Comparison("2", "t", None, (), ((),) * 3, (), {"quality": None})
+    scores = [[0.0, 0.0, 1.0]] * 2
+    assert best_of_n([known, unknown], scores) == best_of_n([known], scores[:1])
+    assert best_of_n([unknown], scores[:1]) == ()
+
+
 @pytest.mark.parametrize("quality", [[1.0], [1.0, math.nan, 0.0]])
 def test_quality_must_fit_the_replies(quality):
     """The error names the comparison."""

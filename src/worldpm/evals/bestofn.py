@@ -89,7 +89,7 @@ def best_of_n(
     many = [
         (values, worth_of(comparison))
         for comparison, values in zip(comparisons, check_scores(comparisons, scores), strict=True)
-        if len(values) >= 3 and (comparison.better or "quality" in comparison.meta)
+        if len(values) >= 3 and (comparison.better or comparison.meta.get("quality") is not None)
     ]
     most = max((len(values) for values, _ in many), default=0)
     sizes = [2**power for power in range(most.bit_length()) if 2**power <= most]
