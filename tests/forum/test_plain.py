@@ -47,6 +47,23 @@ def test_a_line_is_a_thread(tmp_path):
     assert (granny.votes, granny.up, granny.down, granny.author) == (-3, 1, 4, "jo")
 
 
+def test_what_may_be_absent_may_be_null(tmp_path):
+    """As tables with gaps are written: the same threads, nothing dropped."""
+    line = {"id": 7, "title": "Knots", "text": "Which?"}
+    answers = [{"text": "A bowline.", "votes": 2}, {"text": "A granny knot.", "up": 1, "down": 4}]
+    keys = ("id", "parent", "votes", "up", "down", "accepted", "author", "created", "url")
+    optional = ("votes", "author", "created", "url", "license", "tags", "source")
+    gaps = {
+        **dict.fromkeys(optional),
+        **line,
+        "answers": [{**dict.fromkeys(keys), **each} for each in answers],
+    }
+    threads, dropped = read(tmp_path, gaps)
+    assert not dropped
+    assert threads == read(tmp_path, line | {"answers": answers})[0]
+    assert [post.id for post in threads[0].posts] == ["7", "7.1", "7.2"]
+
+
 def test_sources_and_licences_come_from_the_line_or_the_settings(tmp_path):
     """The line goes first, then the setting, then the name of the file."""
     bare = {"id": 1, "text": "q", "answers": []}

@@ -8,7 +8,8 @@ Of the line: `id` (text or integer), `title` or `text`, and `answers` are needed
 `created`, `url`, `license`, `tags` and `source` may be there. Of an answer: `text`, and `votes` or
 both `up` and `down`, are needed; `id`, `parent` (the id of the answer that it replies to),
 `accepted`, `author`, `created`, `url` may be there. `created` is seconds since 1970 or text.
-Keys beyond these are not read. Lines of one id meet on disk (`shards`), so memory is bounded.
+A key that is null is as good as absent, keys beyond these are not read. Lines of one id meet on
+disk (`shards`), so memory is bounded.
 """
 
 from collections.abc import Iterator
@@ -74,7 +75,7 @@ def _threads(
     thread_id, answers = id_of(row.get("id")), row.get("answers")
     title = " ".join((text_of(row.get("title")) or "").split())
     text = _markdown(row.get("text"), settings, reading)
-    votes = votes_of(row.get("votes", 0))
+    votes = 0 if row.get("votes") is None else votes_of(row["votes"])
     reason = None
     if thread_id is None:
         reason = "malformed_id"
@@ -138,8 +139,8 @@ def _answer(
     """The answer, or the reason why it is none."""
     if not isinstance(row, dict):
         return "not_an_object"
-    post_id = id_of(row["id"]) if "id" in row else f"{thread_id}.{number}"
-    above = row.get("parent")
+    own, above = row.get("id"), row.get("parent")
+    post_id = f"{thread_id}.{number}" if own is None else id_of(own)
     parent = thread_id if above is None else id_of(above)
     if post_id is None or parent is None:
         return "malformed_id"
