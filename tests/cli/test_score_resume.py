@@ -2,6 +2,7 @@
 
 import orjson
 import pytest
+from tiny import small_model
 
 from worldpm.score import load
 from worldpm.tokens.tree import split_sequences
@@ -85,6 +86,18 @@ def test_resume_refuses_what_is_not_the_same(worldpm, tmp_path, model, good):
     assert worldpm("score", source, *command).code == 1
     assert (tmp_path / ".out.jsonl.unfinished").read_bytes() == kept
     assert worldpm("score", source, "--model", model, "-o", out, "--force", "-q").code == 0
+
+
+def test_resume_tells_the_models_of_two_runs_apart(worldpm, tmp_path, good):
+    """Every run calls its model the same: what one has scored, another's does not go on with."""
+    one, other = (small_model(tmp_path / run / "model", seed=i) for i, run in enumerate("xy"))
+    out = tmp_path / "out.jsonl"
+    broken = write(tmp_path / "broken.jsonl", [*rows(550), BAD])
+    assert worldpm("score", broken, "--model", one, "-o", out, "-q").code == 1
+    found = worldpm("score", good[0], "--model", other, "-o", out, "--resume")
+    assert (found.code, out.exists()) == (1, False)
+    assert "begun with another model" in found.err
+    assert worldpm("score", good[0], "--model", one, "-o", out, "--resume", "-q").code == 0
 
 
 def test_an_unfinished_file_of_unknown_origin(worldpm, tmp_path, model):

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from worldpm.cli.sharing import Share, join, share_of_process
-from worldpm.errors import ConfigError
+from worldpm.errors import ConfigError, DataError
 
 BAD = {"id": "bad", "prompt": "x" * 5000, "replies": ["y"]}
 
@@ -129,6 +129,7 @@ def test_the_first_waits_for_the_last(monkeypatch, tmp_path):
         if len(calls) == 2:  # the others' rows are there when all have met
             for rank, text in enumerate((b"0\n3\n", b"1\n", b"2\n")):
                 Share(rank, 3).path(out).write_bytes(text)
+                Share(rank, 3).note_finished(out, {})
 
     monkeypatch.setattr(dist, "barrier", barrier)
     join(out, Share(0, 3))
@@ -147,7 +148,27 @@ def test_only_a_share_of_several_can_be_finished(tmp_path):
     """A whole output that exists is not a finished share: it is refused before by its name."""
     out = tmp_path / "out"
     out.write_text("")
-    assert not Share().has_finished(out)
-    assert not Share(1, 2).has_finished(out)
-    Share(1, 2).path(out).write_text("")
-    assert Share(1, 2).has_finished(out)
+    own, made = Share(1, 2), {"model": "model", "weights": "one"}
+    assert not Share().has_finished(out, made)
+    assert not own.has_finished(out, made)
+    own.path(out).write_text("")
+    assert not own.has_finished(out, made)  # nobody knows what these rows were made with
+    own.note_finished(out, made)
+    assert own.has_finished(out, made)
+    with pytest.raises(DataError, match="begun with another model"):
+        own.has_finished(out, {**made, "weights": "another"})
+    own.begin(out)
+    assert not own.has_finished(out, made)
+
+
+def test_a_rank_alone_leaves_no_row_out(worldpm, monkeypatch, tmp_path, model):
+    """RANK without WORLD_SIZE is another program's, and all rows are scored; words are no number
+    of processes."""
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setenv("RANK", "1")
+    source = write(tmp_path / "rows.jsonl", rows(3))
+    found = worldpm("score", source, "--model", model, "-q").rows
+    assert [row["id"] for row in found] == [0, 1, 2]
+    monkeypatch.setenv("WORLD_SIZE", "two")
+    with pytest.raises(ConfigError, match="WORLD_SIZE is 'two'"):
+        share_of_process(None, "-")

@@ -57,6 +57,10 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as often as you like."),
 ]
 
+BEGUN_OTHERWISE = (
+    "{path}: was begun with another model, engine or form of output; go on with the same, or start "
+    "anew with --force"
+)
 # Files that only worldpm writes into a folder of its own: --force may replace such a folder.
 OWN_MARKS = ("manifest.json", "run.json", "worldpm.json", "fresh.json")
 
@@ -209,10 +213,7 @@ def resumable_file(
     if partial.exists() and resume:
         begun = identity_file.read_bytes() if identity_file.is_file() else b"null"
         if orjson.loads(begun) != identity:
-            raise DataError(
-                f"{path}: was begun with another model, engine or form of output; go on with the "
-                "same, or start anew with --force"
-            )
+            raise DataError(BEGUN_OTHERWISE.format(path=path))
         # A line cut by a kill is scored again.
         kept = [line for line in partial.read_bytes().splitlines(True) if line.endswith(b"\n")]
     elif partial.exists() and partial.stat().st_size and not force:

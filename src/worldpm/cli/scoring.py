@@ -156,12 +156,14 @@ def score(
     rows = replies = tokens = 0
     engine_used = scorer.runner.engine
     identity = {
-        "model": scorer.name, "trace": trace,
+        "model": scorer.name, "weights": None if out is None else _weights_digest(model),
+        "trace": trace,
         "engine": engine_used.name, "dtype": engine_used.dtype,
     } | ({"best": True} if best else {})  # fmt: skip
     output: AbstractContextManager[tuple[IO[bytes] | None, list[bytes]]] = nullcontext((None, []))
-    finished = out is not None and resume and share.has_finished(out)
+    finished = out is not None and resume and share.has_finished(out, identity)
     if out is not None and not finished:
+        share.begin(out)
         output = resumable_file(share.path(out), identity, resume=resume, force=force)
     with output as (file, kept):
         if kept:
@@ -181,6 +183,7 @@ def score(
             else:
                 print(_line(result).decode(), end="", flush=True)
     if out is not None:
+        share.note_finished(out, identity)
         join(out, share)
     seconds = time.monotonic() - started
     counts = {"rows": rows, "replies": replies, "tokens": tokens, "seconds": seconds}
@@ -191,6 +194,23 @@ def score(
         f"{scorer.name}: {rows:,} rows, {replies:,} replies, {tokens:,} tokens in {seconds:.1f} s",
         quiet=quiet,
     )
+
+
+def _weights_digest(model: str | None) -> str | None:
+    """A digest of a folder's weights: all runs call theirs the same. Other names are of one model.
+
+    Of samples, as `fingerprints` takes them: it is made for every job.
+    """
+    import hashlib
+
+    from worldpm.model.checkpoint import weight_files
+    from worldpm.model.fingerprint import fingerprints
+
+    folder = None if model is None else Path(model).expanduser()
+    if folder is None or not folder.is_dir():
+        return None
+    found = fingerprints(weight_files(folder))
+    return hashlib.sha256(repr(found).encode()).hexdigest()
 
 
 def _after(requests: Iterator[Request], kept: Sequence[bytes]) -> Iterator[Request]:

@@ -8,15 +8,16 @@ command with --resume goes on: a process whose rows are all there has nothing to
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from worldpm.errors import ConfigError
+from worldpm.cli.common import BEGUN_OTHERWISE
+from worldpm.errors import ConfigError, DataError
 
 T = TypeVar("T")
 
@@ -45,9 +46,33 @@ class Share:
         """Where this process writes: `out` itself when it is alone."""
         return out if self.world == 1 else _part(out, self.rank, self.world)
 
-    def has_finished(self, out: Path) -> bool:
-        """Whether this one of several processes wrote all its rows before another one failed."""
-        return self.world > 1 and self.path(out).exists()
+    def begin(self, out: Path) -> None:
+        """Forget what an earlier job noted of its rows, which will be replaced."""
+        if self.world > 1:
+            _note(self.path(out)).unlink(missing_ok=True)
+
+    def note_finished(self, out: Path, identity: Mapping[str, Any]) -> None:
+        """Write beside this one of several processes' rows what they were made with."""
+        import orjson
+
+        from worldpm.store import write_atomic
+
+        if self.world > 1:
+            write_atomic(_note(self.path(out)), orjson.dumps(identity))
+
+    def has_finished(self, out: Path, identity: Mapping[str, Any]) -> bool:
+        """Whether this one of several processes wrote all its rows before another one failed.
+
+        DataError if they were made with another `identity`.
+        """
+        import orjson
+
+        note = _note(self.path(out))
+        if self.world == 1 or not self.path(out).exists() or not note.exists():
+            return False
+        if orjson.loads(note.read_bytes()) != identity:
+            raise DataError(BEGUN_OTHERWISE.format(path=out))
+        return True
 
 
 def share_of_process(out: Path | None, source: str) -> Share:
@@ -56,7 +81,9 @@ def share_of_process(out: Path | None, source: str) -> Share:
     Raises ConfigError where several processes cannot share a job: without an output file, or from
     standard input, which only one of them can read, or where torchrun did not start them.
     """
-    share = Share(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
+    world = _number("WORLD_SIZE", 1)
+    # A RANK alone is another program's: taken for ours, it would leave the first rows out.
+    share = Share(_number("RANK", 0) if world > 1 else 0, world)
     if share.world > 1 and (out is None or source == "-"):
         raise ConfigError("several processes need a file to read and one to write: FILE -o OUT")
     if share.world > 1:
@@ -64,6 +91,13 @@ def share_of_process(out: Path | None, source: str) -> Share:
 
         check_launch(share.world)
     return share
+
+
+def _number(variable: str, default: int) -> int:
+    text = os.environ.get(variable) or str(default)
+    if not text.isdecimal():
+        raise ConfigError(f"{variable} is {text!r}, not a number; unset it, or start with torchrun")
+    return int(text)
 
 
 def join(out: Path, share: Share) -> None:
@@ -86,6 +120,10 @@ def _part(out: Path, rank: int, world: int) -> Path:
     return out.with_name(f".{out.name}.{rank}-of-{world}")
 
 
+def _note(part: Path) -> Path:
+    return part.with_name(f"{part.name}.json")
+
+
 def _interleave(out: Path, world: int) -> None:
     from worldpm.store import whole_file
 
@@ -99,4 +137,5 @@ def _interleave(out: Path, world: int) -> None:
             for file in files[1:]:
                 target.write(file.readline())
     for part in parts:
+        _note(part).unlink(missing_ok=True)  # first: rows without it are scored again
         part.unlink()
