@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from functools import partial
@@ -57,6 +58,48 @@ def test_bad_key_files(worldpm, tmp_path, content):
     assert ended.code == 1
     assert "error: " in ended.err
     assert "schl" not in ended.err
+
+
+@pytest.mark.parametrize("key", ["", " ", "two words", "schlüssel"], ids=range(4))
+def test_bad_keys_in_settings(worldpm, tmp_path, key):
+    """As in a file of keys; an empty one, of a variable that is not set, would let in everybody."""
+    path = tmp_path / "serve.toml"
+    path.write_text(f'keys = ["{key}"]', encoding="utf-8")
+    for given in (("--config", path), ("--set", f'keys=["{key}"]')):
+        ended = worldpm("serve", "--host", "0.0.0.0", "--dry-run", *given)
+        assert (ended.code, "keys: " in ended.err) == (1, True)
+        assert "schl" not in ended.err
+
+
+@pytest.fixture
+def no_server(monkeypatch):
+    monkeypatch.setattr("worldpm.serve.run.Granian", lambda *_, **__: pytest.fail("it would serve"))
+
+
+@pytest.mark.usefixtures("no_server")
+def test_a_port_that_is_taken(worldpm):
+    """Beside a server that shares its port, as ours does, another would get half of its requests:
+    it is refused, whatever name the address has."""
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        for host in ("127.0.0.1", "localhost"):
+            ended = worldpm("serve", "-m", "none", "--host", host, "--port", port, "-q")
+            assert ended.code == 1
+            assert f"127.0.0.1, port {port}: cannot be listened at" in ended.err
+
+
+@pytest.mark.usefixtures("no_server")
+@pytest.mark.parametrize("host", ["example.invalid", "127.0.0.1.", "203.0.113.7"])
+def test_no_address_of_this_machine(worldpm, monkeypatch, host):
+    """What cannot be listened at is one message, not a traceback of the server's."""
+    monkeypatch.setenv(KEY_VARIABLE, "key")
+    ended = worldpm("serve", "-m", "none", "--host", host, "--port", free_port(), "-q")
+    assert ended.code == 1
+    assert ended.err.startswith("error: ")
+    assert ended.err.count("\n") == 1
 
 
 def test_signing_keys(worldpm, tmp_path):

@@ -232,6 +232,8 @@ def measure(encoder: "Encoder", max_tokens: int, comparison: "Comparison") -> "M
 
 
 def _keys(path: Path | None) -> list[str]:
+    from worldpm.serve.settings import is_key
+
     lines = [os.environ.get(KEY_VARIABLE, "")]
     if path is not None:
         try:
@@ -241,6 +243,6 @@ def _keys(path: Path | None) -> list[str]:
     keys = [line.strip() for line in lines if line.strip()]
     if path is not None and len(keys) < 1 + bool(lines[0]):
         raise DataError(f"{path}: holds no key; write one a line")
-    if any(not key.isascii() or not key.isprintable() or " " in key for key in keys):
+    if not all(map(is_key, keys)):
         raise DataError("a key must be printable ASCII without spaces")
     return keys

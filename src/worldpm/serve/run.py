@@ -14,7 +14,9 @@ import ipaddress
 import logging
 import math
 import multiprocessing
+import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -26,7 +28,7 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 
-from worldpm.errors import WorldPMError
+from worldpm.errors import ConfigError, WorldPMError
 from worldpm.serve.guard import JsonLines
 from worldpm.serve.settings import ServeSettings
 
@@ -42,6 +44,30 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def check_free(address: str, port: int) -> None:
+    """ConfigError unless a server can listen there, and none does.
+
+    The server's own sockets share their port (SO_REUSEPORT, for its workers): beside another server
+    it would start without a word, and each would get some of the requests.
+    """
+    try:
+        kind = ipaddress.ip_address(address).version
+    except ValueError:
+        raise ConfigError(
+            f"--host {address}: is no IP address; write one of this machine's, or 0.0.0.0 for all"
+        ) from None
+    with socket.socket(socket.AF_INET if kind == 4 else socket.AF_INET6) as probe:
+        if os.name == "posix":  # connections that were closed lately are no server
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            raise ConfigError(
+                f"{address}, port {port}: cannot be listened at: {error.strerror}; stop what "
+                "listens there, or give another --port or --host"
+            ) from None
+
+
 def run(
     make_app: Callable[[], Any],
     settings: ServeSettings,
@@ -54,12 +80,15 @@ def run(
     """Serve until SIGTERM or SIGINT; SystemExit (1) if the app cannot be made.
 
     `make_app` is called in every worker; `quiet` leaves the line for each request out of the log.
-    `host` must be a loopback address if no key is set.
+    `host` must be a loopback address if no key is set. Raises ConfigError for one that cannot be
+    listened at, and for a port that has a server.
     """
     assert settings.keys or is_loopback(host), "a server without a key is for this machine alone"
+    address = "127.0.0.1" if host == "localhost" else host.strip("[]")
+    check_free(address, port)
     server: Any = Granian(
         "worldpm",
-        address="127.0.0.1" if host == "localhost" else host,
+        address=address,
         port=port,
         interface=Interfaces.ASGI,
         workers=workers,

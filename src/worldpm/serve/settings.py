@@ -5,13 +5,18 @@ settings = ServeSettings(max_items=64, keys=("secret",))
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from worldpm.config import Settings
 
 
 def _key(description: str, default: Any, **bounds: Any) -> Any:
     return Field(default=default, description=description, **bounds)
+
+
+def is_key(text: str) -> bool:
+    """Whether a header can hold this key; none is no key, though `Bearer` alone would match it."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
 class ServeSettings(Settings):
@@ -41,6 +46,13 @@ class ServeSettings(Settings):
     )
     origins: tuple[str, ...] = _key("origins of pages that may call, beside the server's own", ())
     keys: tuple[str, ...] = _key("keys, any of which opens the server", (), repr=False)
+
+    @field_validator("keys")
+    @classmethod
+    def _check_keys(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(is_key, keys)):
+            raise ValueError("a key must be printable ASCII without spaces, one character at least")
+        return keys
 
     def limits(self) -> dict[str, Any]:
         """All that is not a secret, as `/info` shows it."""
