@@ -171,6 +171,17 @@ def test_another_request_is_noticed(http, path, place, new, told):
         check(answer, changed(request, place, new), KEY)
 
 
+@pytest.mark.parametrize(("path", "request_"), ASKED)
+def test_an_answer_in_both_forms_is_noticed(http, path, request_):
+    """Right scores in one form do not cover up for made-up ones that stand beside them."""
+    answer = http.post(path, json=request_).json()
+    data = [{"index": i, "score": each} for i, each in enumerate(answer["signature"]["scores"])]
+    made_up = [{"scores": [9.0] * len(data)}, {"ranking": [{"index": 0, "score": 9.0}]}]
+    for each in made_up:
+        with pytest.raises(ValueError, match="not one of"):
+            check({"data": data, **answer, **each}, request_, KEY)
+
+
 def test_another_key_is_noticed(http):
     """One bit more, one byte more, and what is no key at all."""
     answer = http.post("/v1/score", json=SCORE).json()

@@ -136,6 +136,9 @@ def _check_scores(answer: Mapping[str, Any], signed: Sequence[float]) -> None:
     """ValueError unless all scores that the answer shows are the signed ones, in their places."""
     if not all(map(math.isfinite, signed)):
         raise ValueError("a signed score is not finite")
+    if "data" in answer and ("scores" in answer or "ranking" in answer):
+        # Only one of the two forms would be held against the signature, and the other one read.
+        raise ValueError("the answer is not one of /v1/score or /v1/compare")
     try:
         if "data" in answer:
             shown = [(each["index"], each["score"]) for each in answer["data"]]
