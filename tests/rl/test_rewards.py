@@ -107,6 +107,16 @@ def test_abstaining_is_by_prompt():
         trl_reward(fussy, on_error="zero")
 
 
+def test_abstaining_is_by_sample_where_it_cannot_be_read():
+    """What is no text or conversation gets None, in place; the others of its prompt are scored."""
+    broken = ["\ud800", [], [*said("r"), {"role": "tool", "content": "r"}], asked("r"), 3]
+    found = trl_reward(score, on_error="abstain")(
+        prompts=["a"] * 7, completions=["x", *broken, "xx"]
+    )
+    assert found == [-0.125, *[None] * 5, -0.25]
+    assert trl_reward(score, on_error="abstain")(prompts=[3], completions=["x"]) == [None]
+
+
 def test_openrlhf_reads_rendered_queries():
     """What follows the prompt is one reply, whatever it holds; older calls have no prompt."""
     seen = []

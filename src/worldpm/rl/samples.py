@@ -49,14 +49,14 @@ def rewards_or_none(score: ScoreFn, samples: Sequence[Sample]) -> list[float | N
     try:
         rows += _rows(score, comparisons)
     except ServiceError as error:  # asking for each alone would not help
-        _warn(error, len(samples))
+        warn(error, len(samples))
         return [None] * len(samples)
     except WorldPMError:
         for comparison in comparisons:
             try:
                 rows += _rows(score, [comparison])
             except WorldPMError as error:
-                _warn(error, len(comparison.replies))
+                warn(error, len(comparison.replies))
                 rows.append([None] * len(comparison.replies))
     return _spread(rows, places, len(samples))
 
@@ -100,5 +100,6 @@ def _spread(rows: Sequence[Sequence[T]], places: Sequence[Sequence[int]], count:
     return [found[i] for i in range(count)]
 
 
-def _warn(error: WorldPMError, count: int) -> None:
+def warn(error: WorldPMError, count: int) -> None:
+    """Log that so many samples have no reward, and why."""
     LOG.warning("%d samples without a reward: %s", count, error)

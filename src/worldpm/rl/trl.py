@@ -6,8 +6,9 @@ GRPOTrainer(model=policy, reward_funcs=trl_reward("http://127.0.0.1:8000"), ...)
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from worldpm.errors import DataError
 from worldpm.records import ScoreFn
-from worldpm.rl.samples import OnError, as_sample, either, score_fn
+from worldpm.rl.samples import OnError, Sample, as_sample, either, score_fn, warn
 
 
 def trl_reward(
@@ -23,7 +24,16 @@ def trl_reward(
     def worldpm_reward(
         prompts: Sequence[object], completions: Sequence[object], **kwargs: Any
     ) -> list[float | None]:
-        pairs = enumerate(zip(prompts, completions, strict=True))
-        return work(score, [as_sample(p, c, f"sample {i}") for i, (p, c) in pairs])
+        samples: list[Sample | None] = []
+        for i, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+            try:
+                samples.append(as_sample(prompt, completion, f"sample {i}"))
+            except DataError as error:
+                if on_error == "raise":
+                    raise
+                warn(error, 1)
+                samples.append(None)
+        found = iter(work(score, [sample for sample in samples if sample is not None]))
+        return [None if sample is None else next(found) for sample in samples]
 
     return worldpm_reward
