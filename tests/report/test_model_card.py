@@ -81,6 +81,7 @@ def test_everything_known_stands_there():
     assert "lowest loss was 0.5900, at step 5" in text
     assert "| a\\|b | 60 | 1.000 [0.940, 1.000] |" in text
     assert text.count("a\\|b") == 2  # one row a table: the other model of the report is not here
+    assert "by bootstrap over prompts, or Wilson's" in text
     assert "not surely better" not in text
 
 

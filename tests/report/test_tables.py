@@ -110,8 +110,9 @@ def test_probes_and_contrasts_fit_a_terminal_of_80_columns():
     }  # fmt: skip
     contrast = {
         "kind": "all", "group": "rm-bench", "a": "first", "b": "second",
-        "accuracy": {"value": 0.0123, "interval": [-0.01, 0.034]}, "q_accuracy": 0.4,
-        "loss": {"value": -0.05, "interval": [-0.06, -0.04]}, "q_loss": 0.001,
+        "accuracy": {"value": 0.0123, "interval": [-0.01, 0.034], "p_value": 0.2},
+        "loss": {"value": -0.05, "interval": [-0.06, -0.04], "p_value": 0.0005},
+        "q_accuracy": 0.4, "q_loss": 0.001,
     }  # fmt: skip
     hidden = {**contrast, "kind": "class", "group": "hidden"}
     text = shown(probe_table(probes)) + shown(contrast_table([contrast, hidden]))
@@ -120,3 +121,21 @@ def test_probes_and_contrasts_fit_a_terminal_of_80_columns():
         assert words in text
     assert "…" not in text
     assert "hidden" not in text
+
+
+@pytest.mark.parametrize(
+    ("changed", "style"),
+    [
+        ({}, "bold green"),
+        ({"p_value": 0.06}, ""),
+        ({"interval": [-0.06, 0.0]}, ""),
+        ({"interval": [0.04, 0.06]}, "bold red"),
+    ],
+)
+def test_two_models_differ_in_colour_only_where_it_is_sure(changed, style):
+    """Fewer nats are better; a q-value alone makes no colour, nor does an interval alone."""
+    found = {"value": -0.05, "interval": [-0.06, -0.04], "p_value": 0.0005, **changed}
+    each = {"kind": "all", "group": "g", "a": "a", "b": "b", "accuracy": found, "loss": found,
+            "q_accuracy": 0.4, "q_loss": 0.001}  # fmt: skip
+    (cell,) = contrast_table([each]).columns[3].cells
+    assert [span.style for span in cell.spans if span.start == 0] == ([style] if style else [])

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from worldpm.report.markdown import code, escaped, table
+from worldpm.report.sureness import sure_sign
 
 Json = Mapping[str, Any]
 LONGER = "longer (characters)"
@@ -241,7 +242,8 @@ def _results(evaluations: Sequence[Json]) -> str:
     return "\n\n".join(
         [
             table(header, rows),
-            "Intervals are of 95 %, by bootstrap over prompts; a tie is one half.",
+            "Intervals are of 95 %: by bootstrap over prompts, or Wilson's where the accuracy is "
+            "a plain proportion, one pair a prompt and no tie; a tie is one half.",
         ]
     )
 
@@ -302,7 +304,7 @@ def failures(evaluations: Sequence[Json]) -> list[str]:
         outcome, gain = line["outcome"], line["over_length"]
         if outcome["accuracy_interval"][1] < 0.5:
             found.append(f"worse than a coin on {escaped(name)}: {outcome['accuracy']:.3f}")
-        elif gain["interval"][0] <= 0:
+        elif sure_sign(gain) <= 0:
             found.append(
                 f"not surely better than taking the longer reply on {escaped(name)}: "
                 f"{gain['value']:+.3f} {_range(gain['interval'], '+.3f')}"

@@ -22,6 +22,7 @@ from worldpm.report.figures import (
     save,
     write,
 )
+from worldpm.report.sureness import sure_sign
 from worldpm.report.tables import LENGTH_FLOOR, evaluation_lines
 
 
@@ -105,8 +106,8 @@ def _percents(interval: Sequence[float]) -> tuple[float, float]:
 
 def _evaluation_title(lines: Sequence[Mapping[str, Any]]) -> str:
     suites = [line for line in lines if line["kind"] == "all"]
-    above = sum(line["over_length"]["interval"][0] > 0 for line in suites)
-    below = sum(line["over_length"]["interval"][1] < 0 for line in suites)
+    signs = [sure_sign(line["over_length"]) for line in suites]
+    above, below = signs.count(1), signs.count(-1)
     words = f"Surely better than picking the longer reply on {above} of {len(suites)} suites"
     return words + (f", surely worse on {below}" if below else "")
 
@@ -115,7 +116,7 @@ def _row_words(figure: Any, axes: Any, line: Mapping[str, Any], place: int) -> N
     outcome, gain, whole = line["outcome"], line["over_length"], line["kind"] == "all"
     up, blend = figure.get_size_inches()[1], axes.get_yaxis_transform()
     low, high = _percents(gain["interval"])
-    colour = BLUE if low > 0 else VERMILION if high < 0 else INK
+    colour = {1: BLUE, 0: INK, -1: VERMILION}[sure_sign(gain)]
     name = outcome["name"] if whole else f"    {outcome['name']}"
     axes_left = axes.get_position().x0 * figure.get_size_inches()[0]
     y = axes.get_position().y1 - (place + 0.5) * 0.36 / up

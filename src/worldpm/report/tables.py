@@ -23,9 +23,11 @@ from worldpm.report.ranking import (
     ranked,
     score_digits,
 )
+from worldpm.report.sureness import MOST_P, sure_sign
 
 LENGTH_FLOOR = "longer (characters)"
 EVALUATION_FORMAT = "worldpm-evaluation/1"
+_STYLES = {1: "bold green", 0: "", -1: "bold red"}  # of what is surely better, or surely worse
 
 
 def ranking_table(comparison: Comparison, scores: Sequence[Score]) -> Table:
@@ -85,7 +87,7 @@ def evaluation_table(
 
     `evaluations` are the JSON of `worldpm.evals.run.to_json`. Accuracy is in per cent, a tie worth
     one half; loss in nats, ln 2 = 0.693 being a coin's; the gain over the longer reply in points of
-    accuracy, bold green or red where its paired interval excludes zero.
+    accuracy, bold green or red where it is sure (see `sure_sign`).
     """
     table = Table(
         box=box.SIMPLE_HEAD,
@@ -128,10 +130,9 @@ def contrast_table(contrasts: Sequence[Mapping[str, Any]]) -> Table:
             ("loss", 1, "+.3f", -1),
         ):
             found, q = each[measure], each[f"q_{measure}"]
-            good = found["value"] * better > 0
-            style = "" if q > 0.05 else "bold green" if good else "bold red"
+            sign = 0 if q > MOST_P else better * sure_sign(found)
             cells += [
-                _with_interval(found["value"], found["interval"], unit, form, style),
+                _with_interval(found["value"], found["interval"], unit, form, _STYLES[sign]),
                 Text(f"{q:.4f}"),
             ]
         table.add_row(label, *cells)
@@ -168,8 +169,6 @@ def probe_table(probes: Mapping[str, Any]) -> Table:
 
 def _cells(line: Mapping[str, Any]) -> list[Text]:
     outcome, gain = line["outcome"], line["over_length"]
-    low, high = gain["interval"]
-    sure = "bold green" if low > 0 else "bold red" if high < 0 else ""
     whole = line["kind"] == "all"
     return [
         Text(outcome["name"] if whole else f"  {outcome['name']}", style="bold" if whole else ""),
@@ -177,7 +176,7 @@ def _cells(line: Mapping[str, Any]) -> list[Text]:
         _with_interval(outcome["accuracy"], outcome["accuracy_interval"], 100, ".1f"),
         _with_interval(outcome["loss_nats"], outcome["loss_interval"], 1, ".3f"),
         Text(f"{100 * line['floors'][LENGTH_FLOOR]['accuracy']:.1f}"),
-        _with_interval(gain["value"], gain["interval"], 100, "+.1f", sure),
+        _with_interval(gain["value"], gain["interval"], 100, "+.1f", _STYLES[sure_sign(gain)]),
     ]
 
 
