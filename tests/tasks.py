@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,4 +48,10 @@ def die(job: Job, folder: Path) -> dict[str, int]:
     if job.value == 2 and not mark.exists():
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
+    return square(job, folder)
+
+
+def die_idle(job: Job, folder: Path) -> dict[str, int]:
+    """What dies a moment after its task is done, before it has another."""
+    threading.Timer(0.1, os._exit, (9,)).start()
     return square(job, folder)

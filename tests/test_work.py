@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tasks import Job, die, refuse, square, stumble
+from tasks import Job, die, die_idle, refuse, square, stumble
 
 from worldpm.errors import ConfigError, DataError, InterruptedRunError
 from worldpm.work import Progress, counts_of, done_path, parse_share, run_tasks
@@ -74,6 +74,17 @@ def test_a_killed_worker_names_its_task_and_the_same_call_goes_on(tmp_path):
         run_tasks(die, JOBS, tmp_path, workers=2)
     assert counts_of(tmp_path, "job-2") is None
     assert run_tasks(die, JOBS, tmp_path, workers=2) == EXPECTED
+
+
+def test_a_worker_that_dies_between_two_tasks_names_the_one_that_it_was_to_have(tmp_path):
+    """The task that cannot be handed to it, not a BrokenPipeError, which is for stdout's reader."""
+
+    def listen(progress):
+        time.sleep(0.5 * progress.done)
+
+    jobs = [Job(f"job-{value}", value) for value in range(6)]
+    with pytest.raises(InterruptedRunError, match=r"job-\d: its worker ended by exit code 9"):
+        run_tasks(die_idle, jobs, tmp_path, workers=2, listen=listen)
 
 
 def test_shares_together_do_everything_once(tmp_path):

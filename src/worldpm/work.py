@@ -213,7 +213,14 @@ def _in_processes(
             connection.close()
         else:
             running[connection] = task
-            connection.send(task)
+            try:
+                connection.send(task)
+            except OSError:  # it died since its last one was done
+                raise killed(connection) from None
+
+    def killed(connection: Connection) -> WorldPMError:
+        processes[connection].join()
+        return _killed(running[connection].name, processes[connection].exitcode)
 
     try:
         for _ in range(workers):
@@ -229,9 +236,8 @@ def _in_processes(
                 task = running[connection]
                 try:
                     kind, value = connection.recv()
-                except (EOFError, ConnectionResetError):
-                    processes[connection].join()
-                    raise _killed(task.name, processes[connection].exitcode) from None
+                except (EOFError, OSError):
+                    raise killed(connection) from None
                 if kind == "pulse":
                     listen(Progress(task.name, *value))
                 elif kind == "done":
