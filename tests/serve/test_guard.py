@@ -112,8 +112,18 @@ def test_hosts_can_be_allowed():
         assert http.get("/health", headers={"host": "evil.example"}).status_code == 403
 
 
+@pytest.mark.parametrize("host", ["RM.Example", "rm.example:99", "rm2.example:8000"])
+def test_hosts_are_names_in_any_case_and_may_have_a_port(host):
+    """What stands in `hosts` is answered as it stands; of one with a port, no other port is."""
+    with client(hosts=("RM.Example", "rm2.example:8000")) as http:
+        assert http.get("/health", headers={"host": host}).status_code == 200
+        assert http.get("/health", headers={"host": "rm2.example:8001"}).status_code == 403
+        assert http.get("/health", headers={"host": "rm2.example"}).status_code == 403
+
+
 ORIGINS = {"https://evil.example": 403, "null": 403, "http://localhost.evil.example": 403,
-           "https://localhost": 403, "http://localhost:8000": 403, "http://localhost": 200,
+           "https://localhost:8000": 403, "ftp://localhost": 403, "https://localhost, x": 403,
+           "http://localhost:8000": 403, "http://localhost": 200, "https://localhost": 200,
            "https://lab.example": 200}  # fmt: skip
 
 
@@ -128,6 +138,20 @@ def test_origins(origin):
         assert allowed == ("https://lab.example" if "lab" in origin else None)
         before = http.options("/v1/score", headers={"origin": origin})
         assert (before.status_code == 204) == ("lab" in origin)
+
+
+def test_the_own_page_behind_a_proxy_with_tls():
+    """The proxy passes Host on and speaks plain HTTP to us; a page without TLS is not the page of a
+    server that has it."""
+    with client(hosts=("rm.example",)) as http:
+        for origin, status in (("https://rm.example", 200), ("https://rm.example:444", 403)):
+            headers = {"host": "rm.example", "origin": origin}
+            answer = http.post("/v1/score", json=BODY, headers=headers)
+            assert answer.status_code == status
+            assert "access-control-allow-origin" not in answer.headers
+        headers = {"host": "rm.example", "origin": "http://rm.example"}
+        answer = http.post("https://rm.example/v1/score", json=BODY, headers=headers)
+        assert answer.status_code == 403
 
 
 CONTENT = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",

@@ -46,6 +46,7 @@ class Guard:
         self.settings = settings
         self.on_request = on_request
         self._keys = [key.encode() for key in settings.keys]
+        self._hosts = LOOPBACK | {host.lower() for host in settings.hosts}
         self._any_host = "*" in settings.hosts or (bool(self._keys) and not settings.hosts)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -116,8 +117,12 @@ class Guard:
                           f"{self.settings.max_header_bytes:,} (max_header_bytes)")  # fmt: skip
         self._check_host(headers)
         if "origin" in headers and self._allowed_origin(headers) is None:
-            own = f"{scope.get('scheme', 'http')}://{headers.get('host', '')}"
-            if headers["origin"] != own:
+            # https too: a proxy with TLS before us passes Host on, and its page's origin has the
+            # proxy's scheme. No page of http passes for it, since the browser writes the scheme;
+            # and for one of https that is not ours, OPTIONS above stays unanswered.
+            schemes = {scope.get("scheme", "http"), "https"}
+            host = headers.get("host", "").lower()
+            if headers["origin"].lower() not in {f"{scheme}://{host}" for scheme in schemes}:
                 raise Refused(403, "forbidden_origin", "pages of this origin may not call; allow "
                               "it with the setting origins", where="header origin")  # fmt: skip
         if self._keys and scope["path"] not in PUBLIC:
@@ -128,7 +133,7 @@ class Guard:
     def _check_host(self, headers: Mapping[str, str]) -> None:
         host = headers.get("host", "").lower()
         name = re.sub(r":\d*$", "", host)
-        if self._any_host or name in LOOPBACK or name in self.settings.hosts:
+        if self._any_host or name in self._hosts or host in self._hosts:
             return
         raise Refused(403, "forbidden_host", "this name of the server is not allowed; allow it "
                       "with the setting hosts", where="header host")  # fmt: skip

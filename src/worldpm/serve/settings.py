@@ -42,7 +42,9 @@ class ServeSettings(Settings):
     request_seconds: float = _key("longest deadline of a request, and the default", 60.0, gt=0)
     drain_seconds: float = _key("time that accepted requests have after SIGTERM", 30.0, gt=0)
     hosts: tuple[str, ...] = _key(
-        "names in Host that are answered, beside the loopback's; * answers all", ()
+        "names in Host that are answered, beside the loopback's, at any port or, as NAME:PORT, at"
+        " one; * answers all",
+        (),
     )
     origins: tuple[str, ...] = _key("origins of pages that may call, beside the server's own", ())
     keys: tuple[str, ...] = _key("keys, any of which opens the server", (), repr=False)
