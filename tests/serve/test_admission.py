@@ -106,6 +106,18 @@ def test_a_full_queue_names_the_time_it_needs(seen, seconds):
     run(main, max_queue_tokens=250)
 
 
+def test_a_batch_without_tokens_says_nothing_of_the_rate():
+    """Empty texts are computed in some time and no tokens: that is no rate to divide by."""
+
+    async def main(batcher):
+        await asked(batcher, ("", 0))
+        assert batcher.rate is None
+        await asyncio.gather(*(asked(batcher, ("p", 9)) for _ in range(3)))
+        assert batcher.rate > 0
+
+    run(main)
+
+
 def test_all_of_a_request_leave_together():
     """A client that goes takes every comparison of its request along, each counted as dropped."""
 

@@ -188,7 +188,7 @@ class Batcher:
 
     @property
     def rate(self) -> float | None:
-        """Tokens a second, measured; None before the first batch."""
+        """Tokens a second, measured; None before the first batch that has tokens."""
         tokens, seconds = self._seen
         return tokens / seconds if seconds else None
 
@@ -328,7 +328,8 @@ class Batcher:
                 found = [error] * len(jobs)
             seconds = time.perf_counter() - started
             self._running_tokens = 0
-            self._seen = (FORGET * self._seen[0] + tokens, FORGET * self._seen[1] + seconds)
+            if tokens:  # empty texts tell nothing of the rate, of which 0 would be divided by
+                self._seen = (FORGET * self._seen[0] + tokens, FORGET * self._seen[1] + seconds)
             self._on_batch(len(jobs), tokens, seconds)
             for job, values in zip(jobs, found, strict=True):
                 if job.future.done():  # its client left meanwhile
