@@ -81,6 +81,25 @@ def test_a_trace_of_what_was_cut(http):
     assert len(told["traces"][1]["scores"]) == 512
 
 
+def test_a_trace_of_nothing(tmp_path, engine):
+    """An empty reply that the template does not close has no token of its own: one empty piece has
+    its score."""
+    open_ended = small_model(tmp_path / "open")
+    (open_ended / "worldpm.json").unlink()  # the contract of the other template
+    (open_ended / "chat_template.jinja").write_text(
+        "{% for each in messages %}<|im_start|>{{ each.role }}\n{{ each.content }}{% endfor %}"
+    )
+    model = load_served(str(open_ended), dtype="float32", engine=engine)
+    with client({model.name: model}) as http:
+        bare = http.post("/v1/compare", json=asked(["", "ab"])).json()
+        answer = http.post("/v1/compare", json=asked(["", "ab"], trace=True))
+    assert answer.status_code == 200
+    assert answer.json()["scores"] == bare["scores"]
+    empty, other = answer.json()["traces"]
+    assert empty == {"pieces": [""], "scores": bare["scores"][:1]}
+    assert (other["pieces"], other["scores"][-1]) == (["a", "b"], bare["scores"][1])
+
+
 def test_a_model_without_traces_refuses(http):
     """A plain function has no traces: 400 that says so, nothing is computed; /info says who has."""
     with client() as plain:

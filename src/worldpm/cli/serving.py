@@ -204,6 +204,8 @@ def trace_replies(
         for trace in traces:
             start = common_prefix(prompt[trace.cut_tokens :], trace.ids)
             pieces = scorer.encoder.whole_pieces(trace.ids[start:])
+            if not pieces:  # an empty reply that the template does not close is scored all the same
+                pieces, start = [""], -1
             found.append(ReplyTrace(tuple(pieces), trace.values[start:]))
         yield tuple(found)
 
