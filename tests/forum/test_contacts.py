@@ -1,10 +1,13 @@
 """E-mail addresses and phone numbers are masked; what only looks like them stays."""
 
+import random
+import re
 import time
 from collections import Counter
 
 import pytest
 
+from worldpm.forum import contacts
 from worldpm.forum.contacts import mask_contacts
 
 MASKED = {
@@ -76,6 +79,7 @@ def test_each_masked_contact_is_counted():
         "a@" + "b." * 100_000,
         "+" + "1-" * 100_000,
         "call " + "1 " * 90_000,
+        ("+1" + "1" * 22 + "a ") * 8000,
     ],
 )
 def test_hostile_text_is_read_in_linear_time(text):
@@ -83,3 +87,20 @@ def test_hostile_text_is_read_in_linear_time(text):
     start = time.process_time()
     mask_contacts(text)
     assert time.process_time() - start < 2
+
+
+def test_numbers_are_found_as_by_backtracking():
+    """A run of digits cut in one way finds what all ways of cutting it find."""
+    plain = re.compile(
+        rf"{contacts._BEFORE}\+[1-9]\d{{0,2}}(?:[ .-]?\(?\d{{1,4}}\)?){{2,6}}{contacts._AFTER}"
+        rf"|{contacts._NORTH_AMERICAN}",
+        re.ASCII,
+    )
+    chance = random.Random(1)
+    found = 0
+    for _ in range(3000):
+        text = "+1" + "".join(chance.choices("+11223456(). -a,/", k=chance.randrange(20)))
+        spans = [match.span() for match in contacts._PHONE.finditer(text)]
+        assert spans == [match.span() for match in plain.finditer(text)], text
+        found += len(spans)
+    assert found > 100

@@ -1,6 +1,7 @@
 """Votes by one pattern and by the XML parser: the same counts, the same errors."""
 
 import random
+import time
 from collections import Counter
 
 import pytest
@@ -134,3 +135,13 @@ def test_little_is_kept_of_a_row_without_end(monkeypatch):
         if parser._rest == b"":
             return
     pytest.fail("all was kept")
+
+
+def test_blanks_without_rows_are_read_in_linear_time():
+    """A megabyte of blanks is gone through once, not again from each of them."""
+    data = document(*usual(), root="votes").replace(
+        b"</votes>", b" " * 1_000_000 + b"<x /></votes>"
+    )
+    start = time.process_time()
+    assert read(data) == (expected(data), True)
+    assert time.process_time() - start < 2

@@ -27,12 +27,12 @@ def test_qa_feedback(tmp_path):
 
 def test_ukpconvarg(tmp_path):
     """One comparison a debate side: every argument once, every judged pair an edge."""
-    lines = ["#id\tlabel\ta1\ta2", "x1_x2\ta1\tone\ttwo <br/> more", "x3_x1\ta2\tthree\tone"]
+    lines = ["#id\tlabel\ta1\ta2", "x1_x2\ta1\tone\ttwo <br/> <br/>more", "x3_x1\ta2\tthree\tone"]
     (tmp_path / "is-tea-good-_yes-it-is-.csv").write_text("\n".join(lines), encoding="utf-8")
     (tmp_path / "empty_no.csv").write_text("#id\tlabel\ta1\ta2\n")
     (comparison,), dropped = read("ukpconvarg", tmp_path)
     assert comparison.prompt[0].content.startswith("Debate: Is tea good\nSide: Yes it is\n\n")
-    assert texts(comparison) == ["one", "two\nmore", "three"]
+    assert texts(comparison) == ["one", "two\n\nmore", "three"]
     assert edges(comparison) == [(0, 1, None), (0, 2, None)]
     assert comparison.meta == {"replies": [{"id": "x1"}, {"id": "x2"}, {"id": "x3"}]}
     assert dropped == {"no_judged_pair": 1}

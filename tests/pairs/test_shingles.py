@@ -1,6 +1,8 @@
 """Words and runs of words as numbers."""
 
 import random
+import re
+import time
 
 import numpy as np
 import pytest
@@ -106,3 +108,19 @@ def test_both_ways_to_words_are_one():
     for _ in range(300):
         text = "".join(chr(chance.randrange(128)) for _ in range(60))
         assert words(text) == words(f"{text} é")[:-1], text
+
+
+def test_a_fence_is_found_in_linear_time_as_by_backtracking():
+    """The pattern that gives nothing back finds what the plain one finds, and soon."""
+    plain = re.compile(r"^[ >]*(?:```+|~~~+)[ \t]*[\w+#.-]*[ \t]*$", re.MULTILINE)
+    chance = random.Random(1)
+    found = 0
+    for _ in range(3000):
+        text = "```" * chance.randrange(2) + "".join(chance.choices("``~~ \t>a+#\n", k=8))
+        spans = [match.span() for match in module._FENCE.finditer(text)]
+        assert spans == [match.span() for match in plain.finditer(text)], text
+        found += len(spans)
+    assert found > 100
+    start = time.process_time()
+    words("```" + " " * 100_000 + "x y")
+    assert time.process_time() - start < 1

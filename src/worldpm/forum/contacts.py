@@ -24,7 +24,11 @@ _FILE_ENDINGS = {
     "xml", "yaml", "yml",
 }  # fmt: skip
 _BEFORE, _AFTER = r"(?<![\w.,/#=$&+-])", r"(?![\w/%]|[.,:-]\d)"
-_INTERNATIONAL = rf"{_BEFORE}\+[1-9]\d{{0,2}}(?:[ .-]?\(?\d{{1,4}}\)?){{2,6}}{_AFTER}"
+# Two to six groups of digits; a run of digits is cut in one way only, since no end is inside it.
+_INTERNATIONAL = (
+    rf"{_BEFORE}\+[1-9]\d{{0,2}}"
+    rf"(?:(?:[ .-]?\(?\d{{1,4}}+\)?){{2,6}}|[ .-]?\(?\d{{2,4}}\)?){_AFTER}"
+)
 _NORTH_AMERICAN = (
     rf"{_BEFORE}(?:1[ .-])?"
     rf"(?:\([2-9]\d\d\) ?[2-9]\d\d[ .-]|[2-9]\d\d([ .-])[2-9]\d\d\1)\d{{4}}{_AFTER}"

@@ -50,7 +50,8 @@ _ESCAPES = {"&lt;": "<", "&gt;": ">", "&amp;": "&"}
 _ESCAPE = re.compile("|".join(_ESCAPES))
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|nbsp|quot|apos);")
 _UNSEEN = dict.fromkeys(map(ord, "\0\u200b\ufeff"))
-_NUMBERED = re.compile(r"^((?:> )*\s*\d+)\\([.)])", re.MULTILINE)
+# Blanks of one line only: empty lines are not gone through again from each of them.
+_NUMBERED = re.compile(r"^((?:> )*+[^\S\n]*+\d++)\\([.)])", re.MULTILINE)
 
 
 def to_markdown(body: str, fallback: Callable[[], None] = lambda: None) -> str:

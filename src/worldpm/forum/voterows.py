@@ -22,8 +22,9 @@ _HEAD = re.compile(
 )
 _HEAD_BYTES = 100
 _USER, _DATE = rb' UserId="-?[0-9]+"', rb' CreationDate="[0-9T:.-]+"'
+_BLANKS = b" \r\n\t"
 _ROW = re.compile(
-    rb'[ \r\n\t]*<row Id="[0-9]+" PostId="([0-9]{1,18})" VoteTypeId="([0-9]+)"'
+    rb'<row Id="[0-9]+" PostId="([0-9]{1,18})" VoteTypeId="([0-9]+)"'
     rb"(?:%b(?:%b)?|%b%b)" % (_DATE, _USER, _USER, _DATE) + rb'(?: BountyAmount="[0-9]+")? ?/>'
 )
 
@@ -79,7 +80,7 @@ class VoteParser:
         if end == 1:
             return data if len(data) < CHUNK_BYTES else self._any_form(data)
         pieces = _ROW.split(data[:end])  # what is between, post, type, between, ..., between
-        if any(pieces[::3]):
+        if b"".join(pieces[::3]).strip(_BLANKS):
             return self._any_form(data)
         for kind, numbers in self._found.items():
             wanted = map(kind.encode().__eq__, pieces[2::3])

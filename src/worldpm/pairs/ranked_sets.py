@@ -7,7 +7,6 @@ stay in one comparison, with an edge for each pair that is known. Readers are as
 `dialogue_sets`.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -82,7 +81,9 @@ def read_ukpconvarg(path: Path, drop: Drop) -> Iterator[Comparison]:
             if len(cells) != 4 or len(ids) != 2 or cells[1] not in ("a1", "a2"):
                 raise DataError(f"{file}:{number}: not a row of id, a1 or a2, text, text")
             for argument, text in zip(ids, cells[2:], strict=True):
-                arguments[argument] = re.sub(r" *<br/> *", "\n", text).strip()
+                arguments[argument] = "\n".join(
+                    line.strip(" ") for line in text.split("<br/>")
+                ).strip()
             judged.append((ids[0], ids[1]) if cells[1] == "a1" else (ids[1], ids[0]))
         if not judged:
             drop("no_judged_pair")

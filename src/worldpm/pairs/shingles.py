@@ -23,7 +23,8 @@ _UNSPACED = "぀-ヿ㐀-䶿一-鿿豈-﫿"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
 _SINGLE = re.compile(f"[{_UNSPACED}]")
 _TARGET = re.compile(r"\]\([^()\s]*\)")
-_FENCE = re.compile(r"^[ >]*(?:```+|~~~+)[ \t]*[\w+#.-]*[ \t]*$", re.MULTILINE)
+# Nothing is given back, since what follows a run cannot begin in it: linear time.
+_FENCE = re.compile(r"^[ >]*+(?:```++|~~~++)[ \t]*+[\w+#.-]*+[ \t]*+$", re.MULTILINE)
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 _ASCII = {n: chr(n).lower() if chr(n).isalnum() else " " for n in range(128)}
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
