@@ -12,6 +12,7 @@ from worldpm import errors
         ("DataError", 1),
         ("ConfigError", 1),
         ("CheckpointError", 1),
+        ("NonFiniteError", 1),
         ("OutputExistsError", 1),
         ("GateError", 3),
         ("InterruptedRunError", 75),

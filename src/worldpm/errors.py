@@ -23,6 +23,10 @@ class CheckpointError(WorldPMError):
     """A model folder that is incomplete, unsafe or of an unsupported shape."""
 
 
+class NonFiniteError(WorldPMError):
+    """A score that is no finite number: the weights or the precision are at fault."""
+
+
 class OutputExistsError(WorldPMError):
     """An output is already there and `--force` was not given."""
 

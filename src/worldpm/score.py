@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worldpm.errors import ConfigError, DataError, WorldPMError
+from worldpm.errors import ConfigError, DataError, NonFiniteError, WorldPMError
 from worldpm.model.allocator import keep_freed_memory
 from worldpm.model.batch import collate
 from worldpm.model.config import ModelConfig
@@ -84,8 +84,8 @@ class Scorer:
     def score(self, comparisons: Sequence[Comparison]) -> list[list[float]]:
         """K scores (log-odds units) for each comparison, in order.
 
-        Raises DataError for a conversation that is too long, naming it, and WorldPMError for a
-        score that is not finite.
+        Raises DataError for a conversation that is too long, naming it, and NonFiniteError for
+        a score that is not finite.
         """
         return [[score.value for score in scores] for scores in self.iter_scores(comparisons)]
 
@@ -165,7 +165,7 @@ class Scorer:
     def _check(self, comparison: Comparison, values: Sequence[float]) -> None:
         for reply, value in enumerate(values):
             if not math.isfinite(value):
-                raise WorldPMError(
+                raise NonFiniteError(
                     f"{comparison.id}: reply {reply} got the score {value} from {self.name}; "
                     "the weights or the precision are at fault, not the text"
                 )

@@ -7,10 +7,12 @@ import time
 
 import httpx
 import pytest
+from safetensors.torch import load_file, save_file
+from starlette.testclient import TestClient
 from tiny import small_model
 from wire import client, refused, score
 
-from worldpm.cli.serving import load_served, served
+from worldpm.cli.serving import load_served, make_app, served
 from worldpm.records import Message
 from worldpm.score import load
 from worldpm.serve.app import create_app
@@ -141,6 +143,39 @@ def test_several_models():
         found = http.post("/v1/score", json={**body, "model": "two"}).json()
         assert (found["model"], found["data"][0]["score"]) == ("two", 2.0)
         assert [m["id"] for m in http.get("/v1/models").json()["data"]] == ["one", "two"]
+
+
+def test_a_limit_below_the_models_own(folder):
+    """With `max_tokens` the oldest tokens go beyond that limit, as at the model's own; a number
+    over that changes nothing."""
+    items = [item("why " * 50, "because")]
+    settings = ServeSettings(max_tokens=40)
+    app = make_app([str(folder)], settings, dtype="float32", engine="auto", threads=1)
+    with TestClient(app, base_url="http://localhost") as http:
+        error = refused(http.post("/v1/score", json={"items": items}), 422)
+        assert (error["type"], "takes 40;" in error["message"]) == ("too_long", True)
+        (found,) = http.post("/v1/score", json={"items": items, "truncate": True}).json()["data"]
+    short = load(folder, dtype="float32", truncate=True, threads=1)
+    short.max_tokens = 40
+    ((score,),) = short.score([text_comparison("why " * 50, ["because"])])
+    assert found == {"index": 0, "score": score, "tokens": 40, "truncated": True}
+    assert load_served(str(folder), max_tokens=513).info["max_tokens"] == 512
+
+
+def test_a_score_that_is_not_finite(tmp_path):
+    """Of a checkpoint it is the error that the guide promises, which names the reply."""
+    broken = small_model(tmp_path / "broken")
+    (broken / "worldpm.json").unlink()  # the contract of the whole weights
+    path = broken / "model.safetensors"
+    state = load_file(path)
+    state["score.weight"].fill_(3e38)
+    save_file(state, path, metadata={"format": "pt"})
+    model = load_served(str(broken), dtype="float32")
+    # Without the lifespan, whose warm-up would fail.
+    http = TestClient(create_app({model.name: model}), base_url="http://localhost")
+    error = refused(http.post("/v1/score", json={"items": [item("why", "a")]}), 500)
+    assert error["type"] == "non_finite_score"
+    assert "reply 0 got the score" in error["message"]
 
 
 LIMITS = [

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from worldpm.errors import DataError, WorldPMError
+from worldpm.errors import DataError, NonFiniteError, WorldPMError
 
 
 class Refused(WorldPMError):
@@ -62,6 +62,8 @@ def refusal(error: Exception) -> Refused:
         return Refused(422, "invalid_request", message, where=place(problem["loc"]))
     if isinstance(error, DataError):
         return Refused(422, "invalid_request", str(error))
+    if isinstance(error, NonFiniteError):
+        return Refused(500, "non_finite_score", str(error))
     if isinstance(error, WorldPMError):
         return Refused(500, "unscored", str(error))
     return Refused(500, "internal", "the server failed; its log has the reason by the request's id")
