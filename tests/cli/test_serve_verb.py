@@ -60,6 +60,29 @@ def test_bad_key_files(worldpm, tmp_path, content):
     assert "schl" not in ended.err
 
 
+def test_a_file_of_one_key_beside_a_blank_variable(worldpm, monkeypatch, tmp_path):
+    """A variable of spaces alone holds no key, and takes nothing from the file."""
+    monkeypatch.setenv(KEY_VARIABLE, " ")
+    path = tmp_path / "keys"
+    path.write_text("sesame\n")
+    found = worldpm("serve", "--host", "0.0.0.0", "--key-file", path, "--dry-run", "--json")
+    assert (found.code, found.json["key"]) == (0, True)
+    monkeypatch.setenv(KEY_VARIABLE, "open")
+    path.write_text("\n")
+    assert "holds no key" in worldpm("serve", "--key-file", path, "--dry-run").err
+
+
+def test_numbers_below_one(worldpm):
+    """No threads, and no tokens of a conversation, are an error as of `score`, not all of them."""
+    for given, said in (
+        ("--threads=0", "threads 0 is below 1"),
+        ("--set=max_tokens=0", "max_tokens: "),
+    ):
+        ended = worldpm("serve", "--dry-run", given)
+        assert (ended.code, said in ended.err) == (1, True)
+    assert worldpm("serve", "--dry-run", "--threads", "1").code == 0
+
+
 @pytest.mark.parametrize("key", ["", " ", "two words", "schlüssel"], ids=range(4))
 def test_bad_keys_in_settings(worldpm, tmp_path, key):
     """As in a file of keys; an empty one, of a variable that is not set, would let in everybody."""

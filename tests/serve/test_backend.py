@@ -79,6 +79,15 @@ def test_the_whole_front_before_an_engine(folder, scores):
             refused = http.post("/v1/compare", json=long)
             assert (refused.status_code, refused.json()["error"]["type"]) == (422, "too_long")
             assert http.post("/v1/compare", json=long | {"truncate": True}).status_code == 200
+        low = load_backed(str(folder), url, max_tokens=40)
+        assert (low.info["max_tokens"], load_backed(str(folder), url, 999).info["max_tokens"]) == (
+            40,
+            512,
+        )
+        assert low.measure(text_comparison("Why?", ["x" * 50])).num_tokens == (40,)
+        engine.ids.clear()
+        low.score([text_comparison("Why?", ["x" * 50])])
+        assert list(map(len, engine.ids)) == [40]
 
 
 def test_typed_control_tokens_arrive_as_text(folder):

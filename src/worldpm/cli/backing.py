@@ -44,8 +44,10 @@ def for_backend(settings: "ServeSettings", models: Sequence[str], urls: str) -> 
     return settings.model_copy(update=own)
 
 
-def load_backed(model: str | None, urls: str) -> "ServedModel":
+def load_backed(model: str | None, urls: str, max_tokens: int | None = None) -> "ServedModel":
     """A checkpoint folder or id whose weights the engines at `urls` have.
+
+    `max_tokens` is a lower limit than the model's own.
 
     Raises CheckpointError where an engine's scores are not the contract's, ServiceError where no
     engine answers; one that does not is left for later.
@@ -63,7 +65,8 @@ def load_backed(model: str | None, urls: str) -> "ServedModel":
     contract = read_contract(found.folder)
     if contract is not None:
         _check_tokens(contract, encoder, found.folder)
-    max_tokens = read_config(found.folder).max_position_embeddings
+    longest = read_config(found.folder).max_position_embeddings
+    max_tokens = min(longest, max_tokens or longest)
     key = os.environ.get(BACKEND_KEY)
     service = Service(urls, key=key, rounds=2, patience_seconds=0.0)  # our clients wait
     ids = encoder.encode((Message("user", "Hello?"), Message("assistant", "Hello.")))

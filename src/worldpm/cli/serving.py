@@ -90,6 +90,8 @@ def serve(
     from worldpm.serve.signing import Signer, read_key
     from worldpm.work import processors
 
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads {threads} is below 1")
     settings = load_settings(ServeSettings, config, overrides or [])
     settings = settings.model_copy(update={"keys": (*settings.keys, *_keys(key_file))})
     if backend is not None:
@@ -130,10 +132,12 @@ def make_app(
     from worldpm.serve.dialects import ROUTES
 
     if backend is None:
-        load = partial(load_served, dtype=dtype, engine=engine, threads=threads)
+        load = partial(
+            load_served, dtype=dtype, engine=engine, threads=threads, max_tokens=settings.max_tokens
+        )
         loaded = [load(each, with_digest=signer is not None) for each in models]
     else:
-        loaded = [load_backed(models[0], backend)]
+        loaded = [load_backed(models[0], backend, settings.max_tokens)]
     names = [each.name for each in loaded]
     if backend is None:
         names = told_apart(names, models)
@@ -145,12 +149,12 @@ def make_app(
 
 def load_served(
     model: str | None, *, dtype: str = "auto", engine: str = "auto", threads: int | None = None,
-    with_digest: bool = False,
+    with_digest: bool = False, max_tokens: int | None = None,
 ) -> "ServedModel":  # fmt: skip
     """A checkpoint as the server takes it; errors as of `worldpm.load`.
 
     `with_digest` reads every byte of the weights once more, rather than trust what the contract
-    says of them.
+    says of them. `max_tokens` is a lower limit than the model's own.
     """
     from worldpm.model.checkpoint import weight_files
     from worldpm.model.contract import facts_of, read_contract
@@ -160,6 +164,7 @@ def load_served(
 
     found = locate(model)
     scorer = load(model, dtype=dtype, engine=engine, threads=threads, truncate=True)
+    scorer.max_tokens = min(scorer.max_tokens, max_tokens or scorer.max_tokens)
     facts = facts_of(found.folder, scorer.encoder)
     contract = read_contract(found.folder)
     info = {
@@ -243,7 +248,7 @@ def _keys(path: Path | None) -> list[str]:
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path}: cannot be read as a file of keys: {error}") from None
     keys = [line.strip() for line in lines if line.strip()]
-    if path is not None and len(keys) < 1 + bool(lines[0]):
+    if path is not None and not any(map(str.strip, lines[1:])):
         raise DataError(f"{path}: holds no key; write one a line")
     if not all(map(is_key, keys)):
         raise DataError("a key must be printable ASCII without spaces")

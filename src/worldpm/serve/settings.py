@@ -27,7 +27,9 @@ class ServeSettings(Settings):
     max_depth: int = _key("levels of a body's JSON", 32, ge=2)
     max_items: int = _key("conversations to score", 512, ge=1)
     max_chars: int = _key("characters of one conversation", 65_536, ge=1)
-    max_tokens: int | None = _key("tokens of one conversation; the model's own if not given", None)
+    max_tokens: int | None = _key(
+        "tokens of one conversation; the model's own if not given", None, ge=1
+    )
     max_requests: int = _key("requests under way at once; more wait unread", 1024, ge=1)
     max_queue_tokens: int = _key("tokens that may wait, of all requests", 400_000, ge=1)
     refusal_seconds: float = _key(
