@@ -1,10 +1,13 @@
 """How sure it is that one answer's up-rate is higher: against quadrature and known answers."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worldpm.pairs import votes as module
 from worldpm.pairs.votes import probability_higher
 
 counts = st.integers(0, 60)
@@ -86,3 +89,30 @@ def test_many_votes_are_no_trouble():
         pytest.approx(0.5, abs=1e-8)
     )
     assert 0 <= probability_higher(up_a=0, down_a=10**6, up_b=10**6, down_b=0) < 1e-9
+
+
+VOTES = [(10_500, 40_000, 21_000, 81_000), (12_000, 12_000, 12_100, 11_900), (90_000, 11_000) * 2]
+
+
+@pytest.mark.parametrize("votes", VOTES)
+def test_the_series_is_the_sum(votes, monkeypatch):
+    """Where one takes the place of the other, they are the same to eight decimals."""
+    up_a, down_a, up_b, down_b = votes
+    there = probability_higher(up_a=up_a, down_a=down_a, up_b=up_b, down_b=down_b)
+    back = probability_higher(up_a=up_b, down_a=down_b, up_b=up_a, down_b=down_a)
+    assert there + back == pytest.approx(1, abs=1e-14)
+    monkeypatch.setattr(module, "MAX_TERMS", 10**6)
+    summed = probability_higher(up_a=up_a, down_a=down_a, up_b=up_b, down_b=down_b)
+    assert there == pytest.approx(summed, abs=1e-8)
+    assert there != summed
+
+
+def test_any_number_of_votes_is_decided_at_once():
+    """A pair costs no more for votes that no forum has, and the probability is in bounds."""
+    start = time.process_time()
+    for size in (10**6, 10**9, 10**12, 2**62):
+        even = probability_higher(up_a=size, down_a=size, up_b=size, down_b=size)
+        assert even == pytest.approx(0.5, abs=1e-12)
+        assert probability_higher(up_a=2 * size, down_a=size, up_b=size, down_b=size) == 1
+        assert probability_higher(up_a=size, down_a=2 * size, up_b=size, down_b=size) == 0
+    assert time.process_time() - start < 0.1
