@@ -85,6 +85,44 @@ def test_invalid_requests(http, name):
     assert error["where"].startswith(where)
 
 
+def turn(**more):
+    return {"role": "user", "content": "a", **more}
+
+
+FORMS = [  # where several forms may stand: the place and the words of the nearest one
+    ("/v1/compare", {"prompt": [turn(role="human")], "responses": ["b"]},
+     "prompt[0].role", "input should be 'system', 'user' or 'assistant'"),
+    ("/v1/compare", {"prompt": "a", "responses": ["b", [turn(), turn(str=1)]]},
+     "responses[1][1].str", "extra inputs are not permitted"),
+    ("/v1/compare", {"prompt": 5, "responses": ["b"]},
+     "prompt", "input should be a valid string, or input should be a valid array"),
+    ("/v1/compare", {"prompt": "a", "responses": [], "list[x]": 1}, "responses", "at least 1 item"),
+    ("/v1/compare", {"prompt": "a", "responses": ["b"], "list[x]": 1}, "list[x]", "extra inputs"),
+    ("/v1/score", {"items": [{"prompt": ["a"], "response": "b"}]},
+     "items[0].prompt[0]", "input should be an object"),
+    ("/v1/score", {"items": [{"prompt": [{"role": "user"}], "response": "b"}]},
+     "items[0].prompt[0].content", "field required"),
+    ("/predict", {"inputs": ["a"]}, "inputs", "at least 2 items after validation, not 1"),
+    ("/predict", {"inputs": ["a", 3]}, "inputs[1]", "input should be a valid string"),
+    ("/predict", {"inputs": [["a"], "b"]}, "inputs[1]", "input should be a valid array"),
+    ("/predict", {"inputs": [["a"], ["a", "b", "c"]]},
+     "inputs[1]", "at most 2 items after validation, not 3"),
+    ("/predict", {"inputs": [["a"], [4]]}, "inputs[1][0]", "input should be a valid string"),
+    ("/get_reward", {"query": []}, "query", "at least 1 item"),
+    ("/get_reward", {"query": ["a", 3]}, "query[1]", "input should be a valid string"),
+    ("/rerank", {"query": "a", "documents": ["b", {"texts": "b"}]},
+     "documents[1].text", "field required"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "body", "where", "message"), FORMS, ids=range(len(FORMS)))
+def test_the_place_where_several_forms_may_stand(http, path, body, where, message):
+    """A message is told what a message lacks, not that it is no text; `where` holds keys alone."""
+    error = refused(http.post(path, json=body), 422)
+    assert (error["type"], error["where"]) == ("invalid_request", where)
+    assert message in error["message"]
+
+
 def test_thirty_two_levels_are_read():
     """The limit is the last that is allowed, of lists and of objects."""
     deep = '{"a": ' * 31 + "[]" + "}" * 31
