@@ -3,7 +3,7 @@
 import pytest
 
 from worldpm.errors import CheckpointError, DataError
-from worldpm.jsonfiles import read_object
+from worldpm.jsonfiles import json_bytes, read_object
 
 
 def test_an_object(tmp_path):
@@ -33,3 +33,12 @@ def test_what_is_none(tmp_path, content, message):
         read_object(path)
     with pytest.raises(CheckpointError, match=rf"{message}.*; fetch it again$"):
         read_object(path, CheckpointError, "fetch it again")
+
+
+def test_names_that_are_no_utf8_are_written_with_a_mark():
+    """At any depth, as keys too; whatever JSON has no form for is refused as before."""
+    name = b"s\xe9t".decode("utf-8", "surrogateescape")
+    found = json_bytes({name: [{"path": (name, "睡", 1, None)}]})
+    assert found.decode() == '{"s\ufffdt":[{"path":["s\ufffdt","睡",1,null]}]}'
+    with pytest.raises(TypeError):
+        json_bytes({"a": object()})

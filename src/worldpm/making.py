@@ -29,7 +29,7 @@ from worldpm.errors import (
     UnwrittenError,
     WorldPMError,
 )
-from worldpm.jsonfiles import read_object
+from worldpm.jsonfiles import json_bytes, read_object
 from worldpm.store import (
     files_of,
     making_versions,
@@ -124,7 +124,7 @@ def making(
     with _locked(folder, partial, force, share):
         if folder.exists() and not force:
             raise OutputExistsError(f"{folder}: exists already; give another -o, or --force")
-        _check_plan(folder, partial, orjson.loads(orjson.dumps(plan)), force)
+        _check_plan(folder, partial, orjson.loads(json_bytes(plan)), force)
         made = Making(folder, partial, partial / "out", kind, settings, share)
         try:
             yield made
@@ -150,7 +150,7 @@ def _check_plan(folder: Path, partial: Path, plan: Mapping[str, Any], force: boo
     for each in partial.iterdir():
         if each.name != LOCK:
             shutil.rmtree(each) if each.is_dir() else each.unlink()
-    write_atomic(path, orjson.dumps(plan))
+    write_atomic(path, json_bytes(plan))
 
 
 @contextmanager
@@ -199,7 +199,8 @@ def fingerprint(path: Path) -> dict[str, Any]:
     digest = hashlib.sha256()
     for file in files_of(path):
         length = file.stat().st_size
-        digest.update(f"{file.relative_to(path.parent).as_posix()}\0{length}\0".encode())
+        place = f"{file.relative_to(path.parent).as_posix()}\0{length}\0"
+        digest.update(place.encode("utf-8", "surrogateescape"))
         with file.open("rb") as data:
             digest.update(data.read(EDGE_BYTES))
             data.seek(max(EDGE_BYTES, length - EDGE_BYTES))

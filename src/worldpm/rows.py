@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worldpm.errors import DataError
+from worldpm.jsonfiles import valid_text
 from worldpm.records import Comparison, Conversation, Edge, Message, Role, edge_fault
 
 if TYPE_CHECKING:
@@ -109,10 +110,10 @@ def set_name(path: Path) -> str:
     """
     name = path.resolve().name
     if path.is_dir():
-        return name
+        return valid_text(name)
     for ending in (".gz", ".jsonl", ".json", ".parquet"):
         name = name.removesuffix(ending)
-    return name or path.name
+    return valid_text(name or path.name)
 
 
 def read_comparisons(path: Path, source: str | None = None) -> Iterator[Comparison]:

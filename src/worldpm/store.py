@@ -34,13 +34,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from worldpm.errors import DataError, OutputExistsError, UnwrittenError
+from worldpm.jsonfiles import json_bytes
 from worldpm.records import Comparison, Thread
 from worldpm.schema import READERS, REQUIRED, SCHEMAS, from_batch, other_kind, to_table
 
 FORMAT = "worldpm/1"
 ROWS_PER_GROUP = 1000
 # What pyarrow raises for a damaged file; a name or text with a changed byte is no UTF-8.
-UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
+UNREADABLE = (pa.ArrowException, OSError, UnicodeError)
 MANIFEST = "manifest.json"
 # What the bytes of an artefact depend on.
 _PACKAGES = (
@@ -214,7 +215,7 @@ def write_manifest(
         "dropped": dict(sorted(dropped.items())),
         **notes,
     }
-    write_atomic(folder / MANIFEST, orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
+    write_atomic(folder / MANIFEST, json_bytes(manifest, orjson.OPT_INDENT_2))
 
 
 def put_in_place(made: Path, folder: Path) -> None:
@@ -363,9 +364,8 @@ def read_parquet_rows(path: Path) -> Iterator[tuple[int, Any]]:
 def read_json_lines(path: Path, max_line_bytes: int = 32_000_000) -> Iterator[tuple[int, Any]]:
     """Yield (line number from 1, parsed object) of a JSON-lines file, gzipped if named `*.gz`.
 
-    Blank lines are skipped.
-
-    Raises DataError naming the line for anything that is not JSON, lone surrogates included.
+    Blank lines are skipped. Raises DataError naming the line for anything that is not JSON, lone
+    surrogates included.
     """
     try:
         opener = gzip.open if path.suffix == ".gz" else open

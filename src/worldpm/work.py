@@ -26,7 +26,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import orjson
 
 from worldpm.errors import ConfigError, InterruptedRunError, WorldPMError
-from worldpm.jsonfiles import read_object
+from worldpm.jsonfiles import json_bytes, read_object
 from worldpm.store import write_atomic
 
 Engine = Literal["processes", "ray"]
@@ -177,7 +177,7 @@ def run_one(function: Function[TaskT], task: TaskT, folder: Path) -> None:
         counts = function(task, folder)
     finally:
         gc.set_threshold(*usual)
-    write_atomic(done_path(folder, task.name), orjson.dumps(counts, option=orjson.OPT_SORT_KEYS))
+    write_atomic(done_path(folder, task.name), json_bytes(counts, orjson.OPT_SORT_KEYS))
 
 
 def _here(

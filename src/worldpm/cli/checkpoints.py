@@ -16,6 +16,7 @@ from worldpm.cli.common import (
     announce,
     check_inputs,
     check_output,
+    check_utf8,
     new_folder,
     print_json,
     say,
@@ -47,6 +48,7 @@ def create(
     """A base of random weights, to train from scratch: `train --base`."""
     inputs = [shape, *([tokenizer] if tokenizer else [])]
     check_inputs(inputs)
+    check_utf8(out)
     check_output(out, inputs, force=force)
     if dry_run:
         announce(inputs, out, {"seed": seed}, as_json=as_json)
@@ -106,6 +108,7 @@ def export(
     source = run / "model" if run else given_path
     inputs = [*given, *([source] if source and (run or source.exists()) else [])]
     check_inputs(inputs)
+    check_utf8(out)
     check_output(out, inputs, force=force)
     if dry_run:
         announce([*inputs, *([] if source in inputs else [model or "the embedded default"])], out,
@@ -113,6 +116,7 @@ def export(
         return
     from dataclasses import asdict
 
+    from worldpm.jsonfiles import valid_text
     from worldpm.model.export import export_model
     from worldpm.model.hub import locate
     from worldpm.report.model_card import model_card
@@ -123,7 +127,7 @@ def export(
         made = export_model(folder, partial, form=form, dtype=None if dtype == "auto" else dtype)
         facts = _facts(partial, name or out.name, run, data or [], report, base_model,
                        weights_license)  # fmt: skip
-        write_atomic(partial / "README.md", model_card(facts).encode())
+        write_atomic(partial / "README.md", valid_text(model_card(facts)).encode())
     if made.shift:
         say(
             f"the head's bias has no place in {made.architecture}: every score is "

@@ -69,7 +69,9 @@ def print_json(value: Mapping[str, Any]) -> None:
     """One JSON object on one line of stdout; numbers with all their digits."""
     import orjson
 
-    print(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode(), flush=True)
+    from worldpm.jsonfiles import json_bytes
+
+    print(json_bytes(value, orjson.OPT_SERIALIZE_NUMPY).decode(), flush=True)
 
 
 def stdout() -> "Console":
@@ -94,6 +96,15 @@ def check_inputs(paths: Sequence[Path]) -> None:
     for path in paths:
         if not path.exists():
             raise DataError(f"{path}: no such file or folder")
+
+
+def check_utf8(*paths: Path) -> None:
+    """DataError for the first name that is no UTF-8: Parquet and safetensors take no other."""
+    from worldpm.jsonfiles import valid_text
+
+    for path in paths:
+        if valid_text(str(path)) != str(path):
+            raise DataError(f"{path}: its name is no UTF-8, as names here must be; rename it")
 
 
 def check_output(output: Path, inputs: Sequence[Path] = (), *, force: bool) -> None:
@@ -205,6 +216,7 @@ def resumable_file(
     """
     import orjson
 
+    from worldpm.jsonfiles import json_bytes
     from worldpm.store import write_atomic
 
     partial = path.with_name(f".{path.name}.unfinished")
@@ -212,7 +224,7 @@ def resumable_file(
     kept: list[bytes] = []
     if partial.exists() and resume:
         begun = identity_file.read_bytes() if identity_file.is_file() else b"null"
-        if orjson.loads(begun) != identity:
+        if orjson.loads(begun) != orjson.loads(json_bytes(identity)):
             raise DataError(BEGUN_OTHERWISE.format(path=path))
         # A line cut by a kill is scored again.
         kept = [line for line in partial.read_bytes().splitlines(True) if line.endswith(b"\n")]
@@ -221,7 +233,7 @@ def resumable_file(
             f"{path}: an unfinished one is there; go on with --resume, or start anew with --force"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(identity_file, orjson.dumps(identity))
+    write_atomic(identity_file, json_bytes(identity))
     try:
         with partial.open("r+b" if kept else "wb") as file:
             file.truncate(sum(map(len, kept)))

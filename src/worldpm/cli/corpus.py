@@ -104,10 +104,11 @@ def write_page(folder: Path, manifest: Mapping[str, Any], path: Path, samples: i
     """Write the page about a folder of comparisons; returns its bytes."""
     from worldpm.report.corpus import sampled, summarise
     from worldpm.report.corpus_page import corpus_page
+    from worldpm.rows import set_name
 
     corpus = summarise(sampled(folder, Comparison, MOST_FOR_A_PAGE))
     chosen = list(islice(sampled(folder, Comparison, samples * 100), samples)) if samples else []
-    page = corpus_page(folder.resolve().name, manifest, corpus, chosen).encode("utf-8", "replace")
+    page = corpus_page(set_name(folder), manifest, corpus, chosen).encode("utf-8", "replace")
     with new_file(path) as file:
         file.write(page)
     return len(page)
@@ -123,7 +124,8 @@ def card(
     """The data card of a folder of comparisons; `files` are the data files by split."""
     from worldpm.report.card import card_of, links_of
     from worldpm.report.corpus import sampled, summarise
+    from worldpm.rows import set_name
 
     corpus = summarise(sampled(folder, Comparison))
     links = links_of(sampled(folder, Comparison, 2000))
-    return card_of(folder.resolve().name, manifest, corpus, links, files, form, rows)
+    return card_of(set_name(folder), manifest, corpus, links, files, form, rows)

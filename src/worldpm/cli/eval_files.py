@@ -20,6 +20,7 @@ import orjson
 
 from worldpm.cli.common import say
 from worldpm.errors import WorldPMError
+from worldpm.jsonfiles import json_bytes
 from worldpm.records import Comparison, Score
 from worldpm.store import FORMAT, MANIFEST, versions, write_atomic
 
@@ -138,7 +139,7 @@ def _draw(evaluations: Sequence[Mapping[str, Any]], path: Path, *, quiet: bool) 
 
 
 def _dump(value: Any) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2)
+    return json_bytes(value, orjson.OPT_INDENT_2)
 
 
 def _bytes(text: str) -> bytes:

@@ -19,6 +19,7 @@ from worldpm.cli.common import (
     announce_work,
     check_inputs,
     check_output,
+    check_utf8,
     show_bytes,
 )
 from worldpm.cli.show import report_made
@@ -86,6 +87,7 @@ def _verb(name: str) -> Callable[..., None]:
         settings = load_settings(forum_of(name).settings, None, overrides or [])
         share = parse_share(shard) if shard else None
         check_inputs(dumps)
+        check_utf8(out)
         check_output(out, dumps, force=force)
         plan = plan_threads(
             name,

@@ -18,6 +18,7 @@ from worldpm.cli.common import (
     announce,
     check_inputs,
     check_output,
+    check_utf8,
     say,
 )
 from worldpm.cli.show import report_made
@@ -61,6 +62,7 @@ def import_(
     if on_hub is None:
         check_inputs([path])
         check_import(name, path, out, settings)
+    check_utf8(out)
     check_output(out, [path], force=force)
     if dry_run:
         values = {"set": name, **settings.model_dump(mode="json")}

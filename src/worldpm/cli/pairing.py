@@ -19,6 +19,7 @@ from worldpm.cli.common import (
     announce_work,
     check_inputs,
     check_output,
+    check_utf8,
 )
 from worldpm.cli.filtering import FilterOption, load_filter
 from worldpm.cli.forums import ShardOption, WorkEngineOption, WorkersOption
@@ -93,6 +94,7 @@ def pairs(
         raise DataError(
             f"--against {against}: no such folder; give that of your benchmarks, or leave it away"
         )
+    check_utf8(out, *threads)
     check_output(out, inputs, force=force)
     workers = workers or processors()
     if dry_run:

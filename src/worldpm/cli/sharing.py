@@ -53,12 +53,11 @@ class Share:
 
     def note_finished(self, out: Path, identity: Mapping[str, Any]) -> None:
         """Write beside this one of several processes' rows what they were made with."""
-        import orjson
-
+        from worldpm.jsonfiles import json_bytes
         from worldpm.store import write_atomic
 
         if self.world > 1:
-            write_atomic(_note(self.path(out)), orjson.dumps(identity))
+            write_atomic(_note(self.path(out)), json_bytes(identity))
 
     def has_finished(self, out: Path, identity: Mapping[str, Any]) -> bool:
         """Whether this one of several processes wrote all its rows before another one failed.
@@ -67,10 +66,12 @@ class Share:
         """
         import orjson
 
+        from worldpm.jsonfiles import json_bytes
+
         note = _note(self.path(out))
         if self.world == 1 or not self.path(out).exists() or not note.exists():
             return False
-        if orjson.loads(note.read_bytes()) != identity:
+        if orjson.loads(note.read_bytes()) != orjson.loads(json_bytes(identity)):
             raise DataError(BEGUN_OTHERWISE.format(path=out))
         return True
 

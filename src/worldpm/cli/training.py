@@ -18,6 +18,7 @@ from worldpm.cli.common import (
     announce,
     check_inputs,
     check_output,
+    check_utf8,
     print_json,
     say,
 )
@@ -65,6 +66,7 @@ def train(
     check_inputs([*data, *beginning])
     for folder in data:
         _check_data(folder)
+    check_utf8(out, *data, *beginning)
     check_output(out, [recipe, *data, *beginning], force=force or resume)
     if dry_run:
         values = {"recipe": settings.model_dump(mode="json"), "resume": resume}

@@ -19,6 +19,7 @@ import orjson
 
 from worldpm.errors import DataError
 from worldpm.forum.archive import MAX_RATIO, RATIO_FLOOR_BYTES
+from worldpm.jsonfiles import valid_text
 from worldpm.work import pulse
 
 if sys.version_info >= (3, 14):
@@ -175,4 +176,4 @@ def dump_name(path: Path) -> str:
     name = path.resolve().name
     for ending in (*ENDINGS, ".tar", ".jsonl", ".ndjson", ".json", ".csv"):
         name = name[: -len(ending)] if name.lower().endswith(ending) else name
-    return name or "dump"
+    return valid_text(name) or "dump"

@@ -30,6 +30,7 @@ from worldpm.forum.reading import Bucket, ForumSettings, Reading
 from worldpm.forum.rowxml import CHUNK_BYTES, Parser, Row, RowParser
 from worldpm.forum.shards import Shards
 from worldpm.forum.voterows import VoteParser
+from worldpm.jsonfiles import valid_text
 from worldpm.records import Post, Thread
 from worldpm.work import pulse
 
@@ -88,7 +89,8 @@ def site_name(path: Path) -> str:
     whole = Path(os.path.abspath(path))  # "." has no name of its own
     name = whole.parent.name if path.suffix.lower() == ".xml" else whole.name
     # The largest site comes in an archive for each table: stackoverflow.com-Posts.7z.
-    return re.sub(r"\.7z$", "", _TABLE.sub("", name), count=1, flags=re.IGNORECASE)
+    name = re.sub(r"\.7z$", "", _TABLE.sub("", name), count=1, flags=re.IGNORECASE)
+    return valid_text(name)
 
 
 def holds_posts(path: Path) -> bool:
