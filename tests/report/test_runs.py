@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from worldpm.errors import DataError
 from worldpm.report.runs import curve_table, look_table, read_run, run_events, shown, sparkline
 from worldpm.report.tensorboard import scalars, write_events
 
@@ -36,6 +37,20 @@ def test_later_lines_count_and_steps_are_in_order(read, tmp_path):
     assert [s["loss_nats"] for s in run.steps] == [0.9, 0.4]
     assert (len(run.looks), run.best["step"]) == (1, 2)
     assert read_run(tmp_path / "none.jsonl").steps == []
+
+
+@pytest.mark.parametrize("cut", [1, 20, 60])
+def test_a_last_line_cut_short_is_none_yet(tmp_path, cut):
+    """Its writer was killed in it, or is at it; in the middle of the file it is an error."""
+    path = tmp_path / "metrics.jsonl"
+    whole, last = (json.dumps(step(n)).encode() for n in (1, 2))
+    path.write_bytes(whole + b"\n" + last[:cut])
+    assert [s["step"] for s in read_run(path).steps] == [1]
+    path.write_bytes(whole + b"\n" + last)
+    assert len(read_run(path).steps) == 2
+    path.write_bytes(last[:cut] + b"\n" + whole + b"\n")
+    with pytest.raises(DataError, match=r"metrics\.jsonl:1: not valid JSON"):
+        read_run(path)
 
 
 def test_curves_are_means_of_equal_parts(read):

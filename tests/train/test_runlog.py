@@ -45,6 +45,21 @@ def test_records_are_kept_as_they_are(filled):
     assert lines(filled)[2] == step(1)
 
 
+def test_a_write_of_a_part_is_followed_by_the_rest(tmp_path):
+    """The file takes seven bytes at a time; the lines are whole all the same."""
+
+    class Slow(io.FileIO):
+        def write(self, data):
+            return super().write(bytes(data)[:7])
+
+    with RunLog(tmp_path, quiet=True) as log:
+        log._file.close()
+        log._file = Slow(tmp_path / "metrics.jsonl", "a")
+        log.record(step(1))
+        log.record(step(2))
+    assert lines(tmp_path) == [step(1), step(2)]
+
+
 @pytest.mark.parametrize(
     ("at", "validated", "steps", "looks"),
     [

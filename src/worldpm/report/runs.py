@@ -6,14 +6,17 @@ curve_table(run, 10)        -> rows at ten places of the run, for a terminal
 sparkline([0.7, 0.6, 0.5])  -> "█▅▁"
 """
 
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from worldpm.errors import DataError
 from worldpm.events import Event, find_events
-from worldpm.store import read_json_lines
+from worldpm.store import parse_json_lines
 
 Record = Mapping[str, Any]
 # What a record of each kind must have.
@@ -46,11 +49,12 @@ class Run:
 def read_run(metrics: Path) -> Run:
     """Every step and look once, as last written: a resumed run repeats some.
 
-    Without a file there are none. Raises DataError naming the line where a record lacks a key.
+    Without a file there are none, and a last line that was cut short is none yet. Raises DataError
+    naming the line where a record lacks a key.
     """
     found: dict[str, dict[int, Record]] = {kind: {} for kind in KEYS}
     best: Record | None = None
-    for number, line in read_json_lines(metrics) if metrics.is_file() else ():
+    for number, line in _lines(metrics) if metrics.is_file() else ():
         try:
             kind = line["kind"]
             if kind == "best":
@@ -64,6 +68,20 @@ def read_run(metrics: Path) -> Run:
             ) from None
     steps, looks = ([own[n] for n in sorted(own)] for own in found.values())
     return Run(steps, looks, best)
+
+
+def _lines(metrics: Path) -> Iterator[tuple[int, Any]]:
+    """All lines but a last one without an end that is not JSON: its writer was stopped in it."""
+    try:
+        data = metrics.read_bytes()
+    except OSError as error:
+        raise DataError(f"{metrics}: cannot be read: {error.strerror}") from None
+    end = data.rfind(b"\n") + 1
+    try:
+        orjson.loads(data[end:])
+    except orjson.JSONDecodeError:
+        data = data[:end]
+    return parse_json_lines(io.BytesIO(data), str(metrics))
 
 
 def run_events(run: Run) -> list[tuple[Record, Event]]:

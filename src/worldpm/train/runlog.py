@@ -84,7 +84,9 @@ class RunLog:
         if self._file is None:
             return
         try:
-            self._file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+            left = memoryview(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+            while left:  # a disk that fills up takes a part, and refuses the rest
+                left = left[self._file.write(left) :]
         except OSError as error:
             raise WorldPMError(
                 f"{self._path}: could not be written: {error.strerror}; go on with --resume"
