@@ -40,6 +40,16 @@ def test_sets_are_found_by_either_spelling_and_refused_twice(tmp_path):
         choose_sets(["rm_bench"], tmp_path)
 
 
+def test_probes_are_a_wish_of_eval_alone(worldpm, tmp_path):
+    """Elsewhere the word is a name like others, and never stands for all suites of the folder."""
+    (tmp_path / "llmbar").mkdir()
+    assert list(choose_sets(["probes"], tmp_path, probes=True)) == ["llmbar"]
+    with pytest.raises(ConfigError, match="'probes' is neither a path nor one of"):
+        choose_sets(["probes"], tmp_path)
+    ended = worldpm("export", "probes", "--data", tmp_path, "-o", tmp_path / "out")
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+
+
 def test_a_folder_of_suites_is_not_taken_for_one_suites_own(tmp_path, monkeypatch):
     """With another's folder beside it a lacking suite is lacking, and no file of theirs is read."""
     monkeypatch.chdir(tmp_path)

@@ -28,19 +28,21 @@ class Set(NamedTuple):
     suite: str | None
 
 
-def choose_sets(names: Sequence[str], data: Path | None, *, flag: str = "--data") -> dict[str, Set]:
+def choose_sets(
+    names: Sequence[str], data: Path | None, *, flag: str = "--data", probes: bool = False
+) -> dict[str, Set]:
     """The suites and the user's own sets, by the names that their results get.
 
-    Where `probes` is among the names, `data` may be a file of comparisons, itself a set. `flag` is
-    what the command calls `data`. Raises ConfigError for what is neither a path nor a suite, or
-    there twice, and DataError for what is not there.
+    With `probes`, that word among the names is no set but a wish of `eval`, and `data` may then be
+    a file of comparisons, itself a set. `flag` is what the command calls `data`. Raises ConfigError
+    for what is neither a path nor a suite, or there twice, and DataError for what is not there.
     """
     from worldpm.cli.common import check_inputs
     from worldpm.evals.suites import SUITES
     from worldpm.rows import set_name
 
     check_inputs([] if data is None else [data])
-    if PROBES in names:
+    if probes and PROBES in names:
         names = [name for name in names if name != PROBES]
         if data is not None and data.is_file():
             names, data = [str(data), *names], None

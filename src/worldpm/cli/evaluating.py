@@ -130,7 +130,7 @@ def evaluate(
 
     features = tuple(style or PAPER)
     check_features(features)
-    chosen = choose_sets(suites or [], data)
+    chosen = choose_sets(suites or [], data, probes=True)
     gates = read_gates(fail_under or [], chosen)
     given = [read_scores(path) for path in scores or []]
     probed = probe_rows if PROBES in (suites or []) else 0
