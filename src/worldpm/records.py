@@ -118,6 +118,8 @@ def edge_fault(edge: Edge, num_replies: int) -> str | None:
         return f"must be two different numbers from 0 to {num_replies - 1}"
     if not 0 < edge.weight < math.inf:
         return "weight must be over 0; a tie is no edge at all"
+    if edge.margin is not None and not math.isfinite(edge.margin):  # Parquet may hold them
+        return f"margin must be a number, not {edge.margin}"
     return None
 
 

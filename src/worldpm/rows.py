@@ -220,8 +220,23 @@ class _Row:
             prompt=prompt,
             replies=replies,
             better=better,
-            meta=self.get("meta", dict[str, Any], {}),
+            meta=self._meta(),
         )
+
+    def _meta(self) -> dict[str, Any]:
+        """What stands beside the texts, after a check that JSON can hold it: Parquet's may be more.
+
+        Checked within a list, since a row holds it one level down.
+        """
+        meta: dict[str, Any] = self.get("meta", dict[str, Any], {})
+        if meta:
+            import orjson
+
+            try:
+                orjson.dumps([meta])
+            except orjson.JSONEncodeError as error:
+                raise self.error("meta", f"cannot be written as JSON: {error}") from None
+        return meta
 
     def _messages(self) -> tuple[Conversation, tuple[Conversation, ...], tuple[Edge, ...]]:
         messages = self.conversation(self.row["messages"], "messages", "user")

@@ -1,5 +1,6 @@
 """Each choice of which answers make an edge: what it keeps, weighs, and is called when it drops."""
 
+import math
 from collections import Counter
 from dataclasses import replace
 
@@ -276,6 +277,7 @@ def test_settings_that_exclude_each_other_are_refused():
     """A bucket with its ends the wrong way round would silently keep nothing."""
     with pytest.raises(ValidationError, match="must not be below min_margin, 3"):
         PairSettings(min_margin=3, max_margin=2)
-    for bad in ({"accepted_bonus": -1}, {"pairs_per_thread": 0}, {"max_margin": 0}):
+    endless = ({"accepted_bonus": math.inf}, {"accepted_bonus": math.nan}, {"min_margin": math.inf})
+    for bad in ({"accepted_bonus": -1}, {"pairs_per_thread": 0}, {"max_margin": 0}, *endless):
         with pytest.raises(ValidationError):
             PairSettings(**bad)

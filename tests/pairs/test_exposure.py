@@ -1,6 +1,7 @@
 """What being early is worth in votes: fitted from threads, and taken out again."""
 
 import itertools
+import math
 import random
 from dataclasses import replace
 
@@ -245,7 +246,13 @@ def test_dates_are_read_as_forums_write_them(text, seconds):
 
 def test_settings_out_of_range_are_refused():
     """No unknown rule, no prior of nothing, no clip below one."""
-    for bad in ({"rule": "shp"}, {"prior_votes": 0}, {"most": 0.5}, {"rules": None}):
+    for bad in (
+        {"rule": "shp"},
+        {"prior_votes": 0},
+        {"prior_votes": math.inf},
+        {"most": 0.5},
+        {"rules": None},
+    ):
         with pytest.raises(ValidationError):
             ExposureSettings(**bad)
 

@@ -9,6 +9,8 @@ import copy
 import gzip
 import random
 from collections import Counter
+from dataclasses import replace
+from decimal import Decimal
 
 import orjson
 import pyarrow as pa
@@ -19,6 +21,7 @@ from published_sets import write
 from worldpm.errors import DataError
 from worldpm.pairs.published import PUBLISHED
 from worldpm.records import Comparison
+from worldpm.rows import comparison_from_row
 from worldpm.schema import READERS, to_table
 
 
@@ -211,3 +214,58 @@ def test_parquet_of_odd_values(tmp_path):
         sound = SOUND["shp"][1] | {"score_A": 9.0, "score_B": 2.0}
         pq.write_table(pa.Table.from_pylist([sound | change]), path)
         assert message in outcome("shp", path)
+
+
+def nested(levels):
+    """A mapping in mappings."""
+    value = {"a": 1}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("meta", "reason"),
+    [
+        ({"price": Decimal("1.10")}, "Type is not JSON serializable: decimal.Decimal"),
+        ({"raw": b"\xff"}, "Type is not JSON serializable: bytes"),
+        ({"text": "\ud800"}, "surrogate"),
+        (nested(253), "Recursion limit reached"),
+        ({"big": 2**70}, "Integer exceeds 64-bit range"),
+    ],
+)
+def test_what_json_cannot_hold_beside_the_texts(meta, reason):
+    """A `meta` that could not be written is an error with its place, whichever border it passes."""
+    with pytest.raises(DataError, match=f"a:1: meta: cannot be written as JSON: .*{reason}"):
+        comparison_from_row(SOUND["pairs"][1] | {"meta": meta}, where="a:1", default_id="1")
+    sound = comparison_from_row(SOUND["pairs"][1], where="a:1", default_id="1")
+    made = replace(sound, meta=meta | {"more": nested(260)})
+    with pytest.raises(DataError, match=r"^s 1: meta cannot be written as JSON: "):
+        to_table(Comparison, [made])
+
+
+def test_parquet_of_a_meta_that_json_cannot_hold(tmp_path):
+    """Decimals in a struct of Parquet are named with their row."""
+    rows = [SOUND["pairs"][1] | {"meta": {"price": Decimal(n)}} for n in range(2)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    assert outcome("pairs", tmp_path / "a.parquet").startswith(
+        f"{tmp_path / 'a.parquet'}:1: meta: "
+    )
+
+
+@pytest.mark.parametrize("margin", [float("nan"), float("inf")])
+def test_parquet_of_margins_that_are_none(tmp_path, margin):
+    """An edge's margin is a number, whichever form the edge has."""
+    edge = {"winner": 0, "loser": 1, "margin": margin}
+    for row, message in (
+        (
+            {"prompt": "p", "replies": ["a", "b"], "better": [edge]},
+            f"a.parquet:1: better[0]: margin must be a number, not {margin}",
+        ),
+        (
+            {"prompt": "p", "chosen": "a", "rejected": "b", "margin": margin},
+            "a.parquet:1: margin: input should be a finite number",
+        ),
+    ):
+        pq.write_table(pa.Table.from_pylist([row]), tmp_path / "a.parquet")
+        assert message in outcome("pairs", tmp_path / "a.parquet")

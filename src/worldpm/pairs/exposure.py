@@ -56,7 +56,7 @@ class ExposureSettings(Settings):
     (Ethayarajh et al. 2022): what was seen less and still won. `corrected` lets votes divided by
     the exposure fitted from rank and delay decide, and `weighted` keeps the edges of raw votes
     with weights of inverse propensity. Unset, raw votes count, as in the paper."""
-    prior_votes: float = Field(default=1.0, gt=0)
+    prior_votes: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     """Of `corrected`: votes added to both sides of votes / expected votes (the posterior mean under
     a Gamma prior), so that one vote at a tenth of the exposure does not count for ten."""
     most: float = Field(default=10.0, ge=1)

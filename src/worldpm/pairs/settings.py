@@ -29,13 +29,13 @@ class PairSettings(Settings):
     pairs_per_thread: int | None = Field(default=None, ge=1)
     """Edges kept of one thread, drawn by a hash, with the answers that they join; unset, all. The
     paper draws two answers of a post and does not say how often; 1 is one random pair a post."""
-    min_margin: float = Field(default=1, gt=0)
+    min_margin: float = Field(default=1, gt=0, allow_inf_nan=False)
     """Least difference of scores that makes an edge; 1 is the paper's rule, any difference."""
     max_margin: float | None = Field(default=None, gt=0)
     """Greatest difference of scores that makes an edge; unset, any. The paper (Table 5) trained on
     differences of 1-2, 3-5, 6-10 and 11 or more, and found no clear order: 63.1 to 62.3 on PPE's
     human set, 79.9 (1-2) against 84.2 to 85.5 on RewardBench, 75.2 falling to 71.1 on RM-Bench."""
-    accepted_bonus: float = Field(default=1, ge=0)
+    accepted_bonus: float = Field(default=1, ge=0, allow_inf_nan=False)
     """Votes that the asker's acceptance is worth; 1 is the paper's, 0 leaves it out, 0.5 with
     min_margin = 0.5 lets it break ties only. The paper tried no other value."""
     certainty: bool = False
