@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from worldpm.errors import DataError, WorldPMError
-from worldpm.report.scaling_figures import log_ticks, plot_scaling, size_text
+from worldpm.report.scaling_figures import _finding, log_ticks, plot_scaling, size_text
 from worldpm.report.scaling_page import scaling_page
 from worldpm.report.scaling_tables import law_table, parameter_cells, trend_words
 
@@ -63,6 +63,14 @@ def test_files_are_svg_png_and_every_number_as_csv(tmp_path):
     assert float(rows[0]["controlled_loss"]) == 0.9**3
     again = plot_scaling(TWO, tmp_path / "again.html")
     assert again[0].read_bytes() == svg.read_bytes()
+
+
+def test_a_joint_law_is_one_law_in_the_title():
+    """It stands with each size of its panel; other forms have a law a size."""
+    both = panel("a", series(1e6), series(1.35e8))
+    assert _finding(report(both)).endswith("2 of 2 laws with a trend")
+    joint = {**report(both, panel("b", series(1e6, law=None))), "form": "joint"}
+    assert _finding(joint) == "controlled loss by pairs: 1 of 1 law with a trend"
 
 
 def test_without_matplotlib_the_error_says_what_to_install(tmp_path, monkeypatch):

@@ -92,7 +92,9 @@ def _colour(place: int, count: int) -> Any:
 
 
 def _finding(report: Json) -> str:
-    laws = [s["law"] for panel in report["panels"] for s in panel["series"] if s["law"]]
+    # A joint law stands with every size of its panel, and is one all the same.
+    most = 1 if report["form"] == "joint" else None
+    laws = [s["law"] for panel in report["panels"] for s in panel["series"][:most] if s["law"]]
     moving = sum(law["trend"]["is_there"] for law in laws)
     many = "law" if len(laws) == 1 else "laws"
     what = f"{report['y'].replace('_', ' ')} by {report['x']}"
