@@ -43,6 +43,21 @@ def test_a_law_a_group(worldpm, table):
     assert "alpha" in text.out
 
 
+def test_a_group_without_a_law_is_named_and_the_others_are_fitted(worldpm, table):
+    """In JSON and on stderr; where no group has one it is an error, which names the first."""
+    table.write_text(table.read_text() + "1000000,1000,short,objective,0.6,0.5,1\n")
+    command = ("scaling", "fit", table, "--form", "power", "--by", "suite,params", *FAST)
+    text = worldpm(*command)
+    assert (text.code, text.err.count("no law of")) == (0, 1)
+    assert "no law of short, 1000000: power has 2 parameters and needs 4 points" in text.err
+    found = worldpm(*command, "--json").json
+    assert [law["suite"] for law in found["laws"]] == ["a", "a", "b", "b"]
+    assert [each["suite"] for each in found["without"]] == ["short"]
+    none = worldpm(*command, "--where", "suite=short")
+    assert none.code == 1
+    assert none.err.startswith("error: none of 1 groups by suite, params has a law; short, 1000000")
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -25,7 +25,7 @@ from worldpm.cli.common import (
     stdout,
 )
 from worldpm.cli.laddering import run
-from worldpm.errors import ConfigError
+from worldpm.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from worldpm.scaling.points import Points
@@ -129,12 +129,24 @@ def fit(
         raise ConfigError(f"--resample {resample!r} is not runs, residuals or signs")
     names = [name.strip() for name in (by or "").split(",") if name.strip()]
     groups = table.groups(names) if names else {(): table}
-    laws = []
+    laws, without = [], []
     for key, own in groups.items():
-        law = fit_law(own, form, seed=seed, delta=delta, resamples=resamples, by=resample)
-        laws.append({**dict(zip(names, key, strict=True)), **law.to_json()})
+        group = dict(zip(names, key, strict=True))
+        try:
+            law = fit_law(own, form, seed=seed, delta=delta, resamples=resamples, by=resample)
+        except DataError as error:
+            if not names:
+                raise
+            without.append({**group, "no_law": str(error)})
+            continue
+        laws.append({**group, **law.to_json()})
+    lacks = [f"{', '.join(each[name] for name in names)}: {each['no_law']}" for each in without]
+    if not laws:
+        raise DataError(f"none of {len(lacks)} groups by {', '.join(names)} has a law; {lacks[0]}")
+    for each in lacks:
+        say(f"no law of {each}", quiet=quiet)
     if as_json:
-        print_json(laws[0] if not names else {"laws": laws})
+        print_json(laws[0] if not names else {"laws": laws, "without": without})
         return
     from worldpm.report.scaling_tables import law_table
 
@@ -170,6 +182,7 @@ def forecast(
     """Foretell a large run from small ones, in a file with its own hash; score it later."""
     from datetime import UTC, datetime
 
+    from worldpm.jsonfiles import valid_text
     from worldpm.scaling.forecast import forecast as make
     from worldpm.scaling.forecast import read_forecast, score_forecast, write_forecast
     from worldpm.store import file_sha256
@@ -190,7 +203,7 @@ def forecast(
         [_target(text) for text in at],
         seed=seed,
         sha256=file_sha256(points),
-        source=points.name,
+        source=valid_text(points.name),
         y=y,
         resamples=resamples,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
