@@ -71,12 +71,16 @@ def test_the_table(whole):
 
 
 def test_a_folder_that_is_no_ladders(worldpm, tmp_path):
-    """A damaged ladder.json is told, with what is wrong in it."""
-    for text in ("{}", '{"ladder": {"sizes": {}}}'):
+    """A damaged ladder.json is told in one line, with what is wrong in it."""
+    for text, what in (
+        ("{}", "ladder: Input should be"),
+        ('{"ladder": null}', "ladder: Input should be"),
+        ('{"ladder": {"sizes": {}}}', "ladder.comparisons: Field required"),
+    ):
         (tmp_path / "ladder.json").write_text(text)
         result = worldpm("show", tmp_path)
-        assert result.code == 1
-        assert "ladder.json: is not as `scaling run` writes it" in result.err
+        assert (result.code, result.err.count("\n")) == (1, 1)
+        assert f"ladder.json: is not as `scaling run` writes it: {what}" in result.err
 
 
 def test_data_are_nested(whole):

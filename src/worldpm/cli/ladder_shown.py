@@ -20,16 +20,19 @@ def show_ladder(folder: Path, *, as_json: bool) -> None:
 
     Raises DataError if the folder's ladder.json is not as `scaling run` writes it.
     """
+    from pydantic import ValidationError
     from rich import box
     from rich.table import Table
 
     from worldpm.cli.show import print_line
 
     try:
-        ladder = Ladder.model_validate(read_object(folder / IDENTITY)["ladder"])
-    except (KeyError, ValueError) as error:
+        ladder = Ladder.model_validate(read_object(folder / IDENTITY).get("ladder"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, ("ladder", *first["loc"])))
         raise DataError(
-            f"{folder / IDENTITY}: is not as `scaling run` writes it: {error}"
+            f"{folder / IDENTITY}: is not as `scaling run` writes it: {key}: {first['msg']}"
         ) from None
     states = {each: cell_state(folder / "cells" / each.name) for each in cells(ladder)}
     counts = Counter(states.values())
