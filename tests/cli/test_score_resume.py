@@ -88,6 +88,48 @@ def test_resume_refuses_what_is_not_the_same(worldpm, tmp_path, model, good):
     assert worldpm("score", source, "--model", model, "-o", out, "--force", "-q").code == 0
 
 
+def test_resume_knows_rows_without_an_id_by_their_text(worldpm, tmp_path, model):
+    """An input whose first row was edited is another, though its rows are called by their lines;
+    what comes after the kept rows may change."""
+    items = [{name: row[name] for name in ("prompt", "replies")} for row in rows(600)]
+    out = tmp_path / "out.jsonl"
+    broken = write(tmp_path / "broken.jsonl", [*items[:300], BAD])
+    assert worldpm("score", broken, "--model", model, "-o", out, "-q").code == 1
+    assert sorted(path.name for path in tmp_path.glob(".out*")) == [
+        ".out.jsonl.unfinished", ".out.jsonl.unfinished.json", ".out.jsonl.unfinished.rows",
+    ]  # fmt: skip
+    command = ("--model", model, "-o", out, "--resume", "-q")
+    for number, edited in ((1, {"replies": ["other", "q"]}), (256, {"prompt": "other"})):
+        other = [*items]
+        other[number - 1] = other[number - 1] | edited
+        for _ in range(2):  # a refusal forgets nothing
+            found = worldpm("score", write(tmp_path / "other.jsonl", other), *command)
+            assert (found.code, f"not for row {number} of" in found.err) == (1, True)
+    found = worldpm("score", write(tmp_path / "mended.jsonl", items[:310]), *command, "--json").json
+    assert (found["kept_rows"], found["rows"]) == (256, 54)
+    assert [path.name for path in tmp_path.glob(".out*")] == []
+
+
+def test_rows_that_an_older_version_kept(worldpm, tmp_path, model):
+    """They have no digests, and are gone on with by their ids; from then on they have."""
+    out, noted = tmp_path / "out.jsonl", tmp_path / ".out.jsonl.unfinished.rows"
+    broken = write(tmp_path / "broken.jsonl", [*rows(300), BAD])
+    worldpm("score", broken, "--model", model, "-o", out, "-q")
+    noted.unlink()
+    assert worldpm("score", broken, "--model", model, "-o", out, "-q", "--resume").code == 1
+    edited = [{**rows(1)[0], "prompt": "other"}, *rows(300)[1:]]
+    edited = write(tmp_path / "edited.jsonl", edited)
+    found = worldpm("score", edited, "--model", model, "-o", out, "--resume")
+    assert "not for row 1 of" in found.err
+
+
+def test_a_failure_before_the_first_row_leaves_nothing(worldpm, tmp_path, model):
+    """No rows, no notes of them."""
+    broken = write(tmp_path / "broken.jsonl", [BAD])
+    assert worldpm("score", broken, "--model", model, "-o", tmp_path / "out.jsonl", "-q").code == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["broken.jsonl"]
+
+
 def test_resume_tells_the_models_of_two_runs_apart(worldpm, tmp_path, good):
     """Every run calls its model the same: what one has scored, another's does not go on with."""
     one, other = (small_model(tmp_path / run / "model", seed=i) for i, run in enumerate("xy"))

@@ -78,6 +78,25 @@ def test_shares():
     assert list(Share().rows(iter(whole))) == whole
 
 
+def test_a_finished_share_is_of_its_input(worldpm, monkeypatch, tmp_path, model):
+    """What one process has finished is kept for the same rows alone, with or without ids: an edit
+    among them is refused, one of another process's rows is not."""
+    monkeypatch.setattr("worldpm.cli.scoring.share_of_process", lambda out, source: Share(0, 2))
+    monkeypatch.setattr("worldpm.cli.scoring.join", lambda out, share: None)
+    items = [{"prompt": f"p{i}", "replies": ["a", "b"]} for i in range(6)]
+    command = ("--model", model, "-o", tmp_path / "out.jsonl", "-q", "--json")
+    first = worldpm("score", write(tmp_path / "rows.jsonl", items), *command)
+    assert (first.code, first.json["rows"]) == (0, 3)
+    for number, kept in ((2, False), (3, True)):
+        edited = [*items]
+        edited[number] = {"prompt": "other", "replies": ["a", "b"]}
+        source = write(tmp_path / "edited.jsonl", edited)
+        again = worldpm("score", source, *command, "--resume")
+        assert (again.code, again.code or again.json["rows"]) == ((0, 0) if kept else (1, 1))
+    more = write(tmp_path / "more.jsonl", [*items, *items])
+    assert worldpm("score", more, *command, "--resume").code == 1
+
+
 def test_what_cannot_be_shared(monkeypatch, tmp_path):
     """Several processes need a file to read and one to write."""
     assert share_of_process(None, "-") == Share()

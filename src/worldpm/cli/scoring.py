@@ -37,6 +37,7 @@ from worldpm.cli.common import (
 )
 from worldpm.cli.gating import check_gate, load_gated
 from worldpm.cli.planning import announce_plan, follow, scratch_of
+from worldpm.cli.resuming import Request, rows_digest, rows_left
 from worldpm.cli.sharing import join, share_of_process
 from worldpm.errors import ConfigError, DataError
 from worldpm.model.memory import parse_bytes
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 T = TypeVar("T")
-Request = tuple[bool, object, Comparison]
-"""Whether a row is a single conversation, the id to give back, the comparison by its place."""
 
 
 def score(
@@ -161,14 +160,25 @@ def score(
         "engine": engine_used.name, "dtype": engine_used.dtype,
     } | ({"best": True} if best else {})  # fmt: skip
     output: AbstractContextManager[tuple[IO[bytes] | None, list[bytes]]] = nullcontext((None, []))
-    finished = out is not None and resume and share.has_finished(out, identity)
+
+    def asked() -> Iterator[Request]:
+        return share.rows(_requests(source))
+
+    def of_share() -> Mapping[str, Any]:
+        return identity if share.world == 1 else identity | {"rows": rows_digest(asked())}
+
+    finished = out is not None and resume and share.has_finished(out, of_share())
     if out is not None and not finished:
         share.begin(out)
         output = resumable_file(share.path(out), identity, resume=resume, force=force)
-    with output as (file, kept):
+    with (
+        output as (file, kept),
+        rows_left(
+            iter(()) if finished else asked(), out and share.path(out), kept, file
+        ) as requests,
+    ):
         if kept:
             say(f"{out}: goes on after {len(kept):,} rows", quiet=quiet)
-        requests = iter(()) if finished else _after(share.rows(_requests(source)), kept)
         left = None if total is None else share.count(total) - len(kept)
         hidden = quiet or streamed
         for result in _score_rows(scorer, requests, left, trace=trace, best=best, quiet=hidden):
@@ -183,7 +193,7 @@ def score(
             else:
                 print(_line(result).decode(), end="", flush=True)
     if out is not None:
-        share.note_finished(out, identity)
+        share.note_finished(out, of_share())
         join(out, share)
     seconds = time.monotonic() - started
     counts = {"rows": rows, "replies": replies, "tokens": tokens, "seconds": seconds}
@@ -211,20 +221,6 @@ def _weights_digest(model: str | None) -> str | None:
         return None
     found = fingerprints(weight_files(folder))
     return hashlib.sha256(repr(found).encode()).hexdigest()
-
-
-def _after(requests: Iterator[Request], kept: Sequence[bytes]) -> Iterator[Request]:
-    """The requests without those that the kept rows answer; DataError where an id differs."""
-    import orjson
-
-    for number, line in enumerate(kept, 1):
-        request = next(requests, None)
-        if request is None or orjson.loads(line).get("id") != request[1]:
-            raise DataError(
-                f"row {number} of the unfinished output is not for row {number} of this input; "
-                "resume with the same input, or start anew with --force"
-            )
-    yield from requests
 
 
 def _requests(source: str) -> Iterator[Request]:
