@@ -58,8 +58,8 @@ SetOption = Annotated[
 ]
 
 BEGUN_OTHERWISE = (
-    "{path}: was begun with another model, input, engine or form of output; go on with the same, or "
-    "start anew with --force"
+    "{path}: was begun with another model, input, engine or form of output; go on with the same, "
+    "or start anew with --force"
 )
 # Files that only worldpm writes into a folder of its own: --force may replace such a folder.
 OWN_MARKS = ("manifest.json", "run.json", "worldpm.json", "fresh.json")
