@@ -43,6 +43,14 @@ def test_a_row_a_class():
     assert whole["loss"] == pytest.approx((rows[0]["loss"] + rows[1]["loss"]) / 2)
 
 
+def test_comparisons_without_a_class_are_in_no_classes_row():
+    """As in the report: the only class of a suite is not given to those that state none."""
+    pairs = [pair(0, "a b", "c", **{"class": "safety"}), pair(1, "a", "b c")]
+    (row,) = observe("s", pairs, [[1.0, 0.0], [0.0, 2.0]])
+    assert (row["suite"], row["class"], row["suite_comparisons"]) == ("s safety", "safety", 1)
+    assert row["accuracy"] == 1.0
+
+
 def test_control_sees_style():
     """Where length alone decides, control of style beats the score alone, which knows nothing."""
     rng = random.Random(1)

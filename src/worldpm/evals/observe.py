@@ -31,18 +31,19 @@ _RESAMPLES = 2  # intervals are made over runs, later; none of a row is kept
 def observe(
     suite: str, comparisons: Sequence[Comparison], scores: Sequence[Sequence[float]]
 ) -> list[dict[str, Any]]:
-    """The measures of a suite of one class or none; of several, those of each class.
+    """The measures of a suite whose comparisons have one class or none; else those of each class.
 
-    Raises WorldPMError as `edge_table`, for scores that do not fit the comparisons.
+    Comparisons without a class in a suite that has some are in none of its rows. Raises
+    WorldPMError as `edge_table`, for scores that do not fit the comparisons.
     """
     edges = edge_table(comparisons, scores)
     style = style_edges(comparisons)
     classes = list(dict.fromkeys(name for c in comparisons if c.better and (name := class_of(c))))
     every = np.ones(len(edges.difference), np.bool_)
     parts = [(suite, classes[0] if classes else "", every)]
-    if len(classes) > 1:
-        kept = {group.name: group.keep for group in groups_of(comparisons) if group.kind == "class"}
-        parts = [(f"{suite} {name}", name, kept[name]) for name in classes]
+    kept = {group.name: group.keep for group in groups_of(comparisons) if group.kind == "class"}
+    if kept:
+        parts = [(f"{suite} {name}", name, keep) for name, keep in kept.items()]
     rows = []
     for name, kind, keep in parts:
         own = select(edges, keep)
