@@ -124,6 +124,10 @@ def test_an_evaluations_own_scores_are_read(worldpm, mine, tmp_path):
         ([{"id": "a", "scores": [1, True]}], "given.jsonl:1: 'a' has no list of finite numbers"),
         ([{"id": "a", "scores": 1}], "given.jsonl:1: 'a' has no list of finite numbers"),
         ([{"id": "a", "scores": []}], "given.jsonl:1: 'a' has no list of finite numbers"),
+        (
+            [{"id": "a", "scores": [1, -1e308]}],  # whose difference from 1e308 is infinite
+            "given.jsonl:1: 'a' has the score -1e+308, and 1e+100 is the most in size",
+        ),
         ([{"id": "a", "scores": [1, 2]}, {"scores": [1]}], "given.jsonl:2: a row is"),
         ([{"id": True, "scores": [1]}], "given.jsonl:1: a row is"),
         (["a"], "given.jsonl:1: a row is"),

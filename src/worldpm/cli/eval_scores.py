@@ -18,6 +18,8 @@ from worldpm.records import Comparison, Score
 from worldpm.rows import set_name
 from worldpm.store import read_json_lines
 
+MOST_SCORE = 1e100  # differences and sums of scores near 1e308 are beyond a float
+
 
 @dataclass(frozen=True, slots=True)
 class GivenScores:
@@ -94,7 +96,8 @@ class GivenScores:
 def read_scores(path: Path) -> GivenScores:
     """All rows of a file, called after it; lengths in tokens are 0 where it does not tell them.
 
-    Raises DataError naming the line of a row without an id or without finite scores.
+    Raises DataError naming the line of a row without an id or without finite scores, and of one
+    beyond `MOST_SCORE`.
     """
     rows: dict[str, list[tuple[Score, ...]]] = {}
     for number, row in read_json_lines(path):
@@ -114,6 +117,10 @@ def _read(row: Any, where: str) -> tuple[str, tuple[Score, ...]]:
     values = row.get("scores", [row["score"]] if "score" in row else None)
     if not isinstance(values, list) or not values or not all(_finite(value) for value in values):
         raise DataError(f"{where}: {key!r} has no list of finite numbers as scores")
+    if abs(largest := max(values, key=abs)) > MOST_SCORE:
+        raise DataError(
+            f"{where}: {key!r} has the score {largest:g}, and {MOST_SCORE:g} is the most in size"
+        )
     lengths = row.get("num_tokens")
     lengths = lengths if isinstance(lengths, list) else [lengths]
     if [type(each) for each in lengths] != [int] * len(values):
