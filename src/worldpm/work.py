@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -204,7 +205,7 @@ def _in_processes(
     context = get_context("spawn")
     left = iter(tasks)
     running: dict[Connection, TaskT] = {}
-    processes = {}
+    processes: dict[Connection, SpawnProcess] = {}
 
     def hand_out(connection: Connection) -> None:
         running.pop(connection, None)
