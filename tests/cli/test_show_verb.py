@@ -116,6 +116,26 @@ def test_evaluation_file(worldpm, evaluation_json, tmp_path):
     assert "not an evaluation" in result.err
 
 
+def test_an_evaluation_of_several_models_and_its_report(worldpm, tmp_path):
+    """All models are named, once each; report.json shows the same; damage names the file."""
+    rows, out = tmp_path / "mine.jsonl", tmp_path / "out"
+    rows.write_bytes(b'{"id": "a", "prompt": "q", "chosen": "x", "rejected": "yy"}\n')
+    given = [tmp_path / "m.jsonl", tmp_path / "n.jsonl"]
+    for path in given:
+        path.write_bytes(b'{"id": "a", "scores": [1, 0]}\n')
+    flags = [part for path in given for part in ("--scores", path)]
+    assert worldpm("eval", rows, *flags, "-o", out, "-q").code == 0
+    assert f"{out}: an evaluation of m, n\n" in worldpm("show", out).out
+    report = out / "report.json"
+    assert f"{report}: an evaluation of m, n\n" in worldpm("show", report).out
+    whole = worldpm("show", report, "--json").json["evaluations"]
+    assert whole == worldpm("show", out, "--json").json["evaluations"]
+    for content in ({}, {"format": "worldpm-report/1"}, {"format": "worldpm-report/1",
+                                                         "evaluations": [1]}):  # fmt: skip
+        report.write_bytes(orjson.dumps(content))
+        assert worldpm("show", report).err.startswith(f"error: {report}: ")
+
+
 def test_scores(worldpm, pair_rows, model, tmp_path):
     """What `score` wrote, and what `eval` keeps of every score: counts, range, the first rows."""
     out, traced = tmp_path / "scores.jsonl", tmp_path / "traced.jsonl"
@@ -144,6 +164,20 @@ def test_scores(worldpm, pair_rows, model, tmp_path):
     kept.write_bytes(b"\n".join(pair_rows.read_bytes().splitlines()[:5]))
     worldpm("eval", kept, "--model", model, "-o", tmp_path / "e", "-q")
     assert worldpm("show", tmp_path / "e" / "kept.scores.jsonl", "--json").json["rows"] == 5
+
+
+def test_scores_from_elsewhere(worldpm, tmp_path):
+    """An id and scores are enough, as for `eval --scores`; lengths are told where all rows have."""
+    path = tmp_path / "given.jsonl"
+    path.write_bytes(b'{"id": "a", "scores": [1.5, 0]}\n{"id": 2, "score": -1, "num_tokens": 3}\n')
+    found = worldpm("show", path, "--json").json
+    assert (found["kind"], found["rows"], found["replies"]) == ("scores", 2, 3)
+    assert found["tokens"] is None
+    text = worldpm("show", path).out
+    assert "a: +1.5000, +0.0000" in text
+    assert "tokens" not in text
+    path.write_bytes(b'{"id": "a", "prompt": "q", "completions": ["x", "y"], "scores": [2, 1]}\n')
+    assert worldpm("show", path, "--json").json["kind"] == "comparisons"
 
 
 @pytest.mark.parametrize(

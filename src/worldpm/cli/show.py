@@ -2,9 +2,9 @@
 
     worldpm show threads    worldpm show data    worldpm show run    worldpm show checkpoint
 
-Reads folders of threads, comparisons and evaluations, files of comparisons, of scores or of one
-evaluation, runs, ladders, adapters and checkpoints. `--json` gives the same as one object. Of
-comparisons there is more: `--why ID`, `--html page.html`, `--card`; of runs `--plot`,
+Reads folders of threads, comparisons and evaluations, files of comparisons, of scores, of one
+evaluation or a report, runs, ladders, adapters and checkpoints. `--json` gives the same as one
+object. Of comparisons there is more: `--why ID`, `--html page.html`, `--card`; of runs `--plot`,
 `--tensorboard`.
 """
 
@@ -88,7 +88,7 @@ def show(
     elif (path / "adapter_config.json").is_file():
         _show_adapter(path, as_json)
     elif path.suffix == ".json" and path.is_file():
-        _show_evaluations([_evaluation(path)], path, as_json)
+        _show_evaluations(_evaluations(path), path, as_json)
     elif path.is_file():
         _show_file(path, samples, as_json)
     else:
@@ -239,7 +239,8 @@ def _show_scores(path: Path, samples: int, as_json: bool) -> None:
         print_json({"path": str(path), "kind": "scores", **found})
         return
     print_line(f"{path}: scores of {found['rows']:,} rows, {show_size(path)}")
-    _table("counts", {name: found[name] for name in ("rows", "replies", "tokens")})
+    counts = {name: found[name] for name in ("rows", "replies", "tokens")}
+    _table("counts", {name: count for name, count in counts.items() if count is not None})
     _table("score", {name: f"{value:+9.4f}" for name, value in found["score"].items()})
     for row in found["samples"]:
         scores = row.get("scores", [row.get("score")])
@@ -270,21 +271,34 @@ def _show_adapter(path: Path, as_json: bool) -> None:
         print_line(f"  {key:<24}{value}")
 
 
-def _evaluation(path: Path) -> dict[str, Any]:
+def _evaluations(path: Path) -> list[Any]:
+    """The evaluation that a file holds, or those of a report."""
+    from worldpm.evals.summary import FORMAT
     from worldpm.jsonfiles import read_object
 
-    return read_object(path, advice="rows of comparisons are read as JSON lines, named *.jsonl")
+    advice = "rows of comparisons are read as JSON lines, named *.jsonl"
+    whole = read_object(path, advice=advice)
+    if whole.get("format") != FORMAT:
+        return [whole]
+    found = whole.get("evaluations")
+    if not isinstance(found, list) or not found:
+        raise DataError(f"{path}: a report without evaluations")
+    return found
 
 
-def _show_evaluations(found: Sequence[dict[str, Any]], path: Path, as_json: bool) -> None:
+def _show_evaluations(found: Sequence[Any], path: Path, as_json: bool) -> None:
     from worldpm.report.tables import evaluation_lines, evaluation_table
 
     for each in found:
-        evaluation_lines(each)  # refuses what is no evaluation
+        try:
+            evaluation_lines(each if isinstance(each, Mapping) else {})
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
     if as_json:
         print_json({"path": str(path), "kind": "evaluation", "evaluations": found})
         return
-    print_line(f"{path}: an evaluation of {found[0].get('model', 'a model')}")
+    models = dict.fromkeys(str(each.get("model", "a model")) for each in found)
+    print_line(f"{path}: an evaluation of {', '.join(models)}")
     kinds = ("all", "class", "section", "subset", "style")
     stdout().print(evaluation_table(found, kinds))
 
