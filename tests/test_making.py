@@ -215,3 +215,35 @@ def test_fingerprints_tell_folders_apart(tmp_path):
         (folder / name).write_bytes(data)
         found.add(fingerprint(folder)["edges_sha256"])
     assert len(found) == 4
+
+
+def test_an_output_that_came_meanwhile_is_not_replaced(tmp_path, dump):
+    """What another made under the name stays, and so does what was done here."""
+    folder = tmp_path / "out"
+
+    def finish(made):
+        (made.work / "kept").touch()
+        folder.mkdir()
+        (folder / "theirs").touch()
+        made.finish(**NUMBERS)
+
+    with pytest.raises(OutputExistsError, match="exists already"), begin(folder, dump) as made:
+        finish(made)
+    assert [path.name for path in folder.iterdir()] == ["theirs"]
+    folder.rename(tmp_path / "moved")
+    with begin(folder, dump) as made:
+        assert (made.work / "kept").exists()
+        made.finish(**NUMBERS)
+    assert not partial_path(folder).exists()
+
+
+def test_an_output_inside_an_input_is_refused(tmp_path, dump):
+    """What is written would be read as an input; a folder of which files are read is another."""
+    with (
+        pytest.raises(OutputExistsError, match="lies inside"),
+        begin(tmp_path / "deep" / "out", tmp_path),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == [dump]
+    with begin(tmp_path / "out", dump) as made:
+        made.finish(**NUMBERS)

@@ -206,6 +206,22 @@ def test_an_existing_output_needs_force(tmp_path):
     ]
 
 
+def test_of_two_at_once_the_later_replaces_nothing(tmp_path):
+    """An output that another made meanwhile stays, unless the writer was told to replace it."""
+    folder = tmp_path / "out"
+
+    def make_first():
+        with writer(folder) as first:
+            first.drop("first")
+
+    with pytest.raises(OutputExistsError, match="exists already"), writer(folder):
+        make_first()
+    assert read_manifest(folder)["dropped"] == {"first": 1}
+    with writer(folder, force=True) as later:
+        later.drop("later")
+    assert read_manifest(folder)["dropped"] == {"later": 1}
+
+
 def test_a_link_is_refused_before_anything_is_written(tmp_path):
     """A finished folder could not take its place."""
     (tmp_path / "out").symlink_to(tmp_path / "disk")

@@ -30,10 +30,10 @@ from worldpm.errors import (
     WorldPMError,
 )
 from worldpm.jsonfiles import json_bytes, read_object
+from worldpm.outputs import check_new, check_outside, put_in_place
 from worldpm.store import (
     files_of,
     making_versions,
-    put_in_place,
     size_bytes,
     write_atomic,
     write_manifest,
@@ -42,6 +42,8 @@ from worldpm.work import Share
 
 PLAN, LOCK = "plan.json", "lock"
 EDGE_BYTES = 1 << 20
+# After these the same command may go on, as it may after a bug.
+KEPT = (InterruptedRunError, OutputExistsError, UnwrittenError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Making:
     kind: str
     settings: Mapping[str, Any]
     share: Share | None = None
+    force: bool = False
 
     def finish(
         self,
@@ -71,6 +74,7 @@ class Making:
             raise InterruptedRunError(
                 f"{self.folder}: all shares are done; the same command without --shard finishes it"
             )
+        check_new(self.folder, force=self.force)  # another may have made it meanwhile
         self.out.mkdir(exist_ok=True)
         for cut_short in self.out.rglob(".*.tmp"):  # left by workers that were killed
             cut_short.unlink()
@@ -86,7 +90,7 @@ class Making:
         if self.folder.exists():  # which takes time, and may be interrupted or refused
             shutil.rmtree(self.folder)
         (self.work / PLAN).unlink()  # from here on there is nothing to go on with
-        put_in_place(self.out, self.folder)
+        put_in_place(self.out, self.folder, force=self.force)
 
 
 def partial_path(folder: Path) -> Path:
@@ -109,11 +113,13 @@ def making(
     With `force` an output that exists is replaced, and what is unfinished is begun again unless it
     has the same plan and an output to replace. What the user must mend (a WorldPMError inside the
     block) removes it; an interruption, a bug and a full disk keep it. Raises OutputExistsError for
-    an output without `force`, for a link, for an unfinished one of another plan, and while another
-    process makes the same; ConfigError for `force` with a `share`.
+    an output without `force`, also at the end, for a link, for one inside an input's folder, for an
+    unfinished one of another plan, and while another process makes the same; ConfigError for
+    `force` with a `share`.
     """
     if force and share:
         raise ConfigError("--force would remove what the other shares did; remove the output first")
+    check_outside(folder, inputs)
     partial = partial_path(folder)
     plan = {
         "kind": kind,
@@ -122,14 +128,13 @@ def making(
         "versions": making_versions(),
     }
     with _locked(folder, partial, force, share):
-        if folder.exists() and not force:
-            raise OutputExistsError(f"{folder}: exists already; give another -o, or --force")
+        check_new(folder, force=force)
         _check_plan(folder, partial, orjson.loads(json_bytes(plan)), force)
-        made = Making(folder, partial, partial / "out", kind, settings, share)
+        made = Making(folder, partial, partial / "out", kind, settings, share, force)
         try:
             yield made
         except WorldPMError as error:
-            if not isinstance(error, InterruptedRunError | UnwrittenError):
+            if not isinstance(error, KEPT):
                 shutil.rmtree(partial, ignore_errors=True)
             raise
         if not (partial / PLAN).exists():
@@ -156,10 +161,7 @@ def _check_plan(folder: Path, partial: Path, plan: Mapping[str, Any], force: boo
 @contextmanager
 def _locked(folder: Path, partial: Path, force: bool, share: Share | None) -> Iterator[None]:
     """The only process that makes this artefact, or one of those that share it."""
-    if folder.is_symlink():  # no finished folder takes the place of one
-        raise OutputExistsError(f"{folder}: is a link; give the folder that it leads to")
-    if folder.exists() and not force:
-        raise OutputExistsError(f"{folder}: exists already; give another -o, or --force")
+    check_new(folder, force=force)
     try:
         while True:
             partial.mkdir(parents=True, exist_ok=True)

@@ -33,8 +33,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from worldpm.errors import DataError, OutputExistsError, UnwrittenError
+from worldpm.errors import DataError, UnwrittenError
 from worldpm.jsonfiles import json_bytes
+from worldpm.outputs import check_new, put_in_place
 from worldpm.records import Comparison, Thread
 from worldpm.schema import READERS, REQUIRED, SCHEMAS, from_batch, other_kind, to_table
 
@@ -103,7 +104,8 @@ class ArtifactWriter:
     """Writes one artefact folder; use it as a context manager.
 
     `kind` names what the folder holds ("threads", "comparisons"), `settings` is recorded as it
-    stands. An exception inside the block leaves nothing behind.
+    stands. An exception inside the block leaves nothing behind; OutputExistsError at its end if
+    another has made the folder meanwhile, and `force` is not given.
     """
 
     def __init__(
@@ -115,11 +117,8 @@ class ArtifactWriter:
         settings: Mapping[str, Any],
         force: bool = False,
     ) -> None:
-        if folder.is_symlink():
-            raise OutputExistsError(f"{folder}: is a link; give the folder that it leads to")
-        if folder.exists() and not force:
-            raise OutputExistsError(f"{folder}: exists already; give another -o, or --force")
-        self.folder = folder
+        check_new(folder, force=force)
+        self.folder, self._force = folder, force
         self.kind = kind
         self.settings = dict(settings)
         self.counts: Counter[str] = Counter()
@@ -189,7 +188,7 @@ class ArtifactWriter:
             dropped=self.dropped,
             notes=self.notes,
         )
-        put_in_place(self._partial, self.folder)
+        put_in_place(self._partial, self.folder, force=self._force)
 
 
 def write_manifest(
@@ -216,13 +215,6 @@ def write_manifest(
         **notes,
     }
     write_atomic(folder / MANIFEST, json_bytes(manifest, orjson.OPT_INDENT_2))
-
-
-def put_in_place(made: Path, folder: Path) -> None:
-    """Give a finished folder its name, in place of what has it."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    made.rename(folder)
 
 
 def input_entry(path: Path) -> dict[str, Any]:

@@ -79,3 +79,19 @@ def test_a_share_that_is_done_exits_as_resumable(worldpm, tmp_path):
     made = worldpm(*command, "--json").json
     assert made["counts"] == {"a": 1, "b": 1}
     assert worldpm(*command, "--shard", "3/2").code == 1
+
+
+def test_an_output_inside_a_dump_is_refused(worldpm, tmp_path):
+    """A folder of topics is read whole; of a folder of RS and RC files those are read alone."""
+    folder = tmp_path / "topics"
+    folder.mkdir()
+    (tmp_path / "months").mkdir()
+    write_lines(folder / "1.json", TOPIC)
+    for more in (("--dry-run",), ()):
+        refused = worldpm("forum", "discourse", folder, "-o", folder / "t", "-q", *more)
+        assert refused.code == 1
+        assert f"lies inside {folder}" in refused.err
+    assert [path.name for path in folder.iterdir()] == ["1.json"]
+    write_lines(tmp_path / "months" / "RS_1.zst", *REDDIT)
+    made = worldpm("forum", "reddit", tmp_path / "months", "-o", tmp_path / "months" / "t", "-q")
+    assert made.code == 0

@@ -13,7 +13,7 @@ MODULES = sorted(SRC.rglob("*.py"))
 
 BASE = {
     "errors", "hub", "jsonfiles", "records", "schema", "store", "config", "rows", "work", "making",
-    "progress", "ledger", "surface", "events", "rendered", "calls",
+    "progress", "ledger", "surface", "events", "rendered", "calls", "outputs",
 }  # fmt: skip
 # The table of docs: a layer and what it may stand on, beside itself.
 MAY_IMPORT = {

@@ -82,6 +82,7 @@ def _verb(name: str) -> Callable[..., None]:
         from worldpm.forum.build import Run, build_threads
         from worldpm.forum.forums import forum_of
         from worldpm.forum.planning import plan_threads
+        from worldpm.outputs import check_outside
         from worldpm.work import parse_share, processors
 
         settings = load_settings(forum_of(name).settings, None, overrides or [])
@@ -89,6 +90,8 @@ def _verb(name: str) -> Callable[..., None]:
         check_inputs(dumps)
         check_utf8(out)
         check_output(out, dumps, force=force)
+        read = forum_of(name).files
+        check_outside(out, [file for path in dumps for file in read(path)])
         plan = plan_threads(
             name,
             dumps,

@@ -76,6 +76,7 @@ def pairs(
     decontaminate.drop, decontaminate.near, seed, split.validation, split.test, split.seed.
     """
     from worldpm.config import load_settings
+    from worldpm.outputs import check_outside
     from worldpm.pairs.planning import DEFAULT_MEMORY_BYTES, plan_pairs
     from worldpm.pairs.sample import PairSettings
     from worldpm.work import parse_share, processors
@@ -96,6 +97,7 @@ def pairs(
         )
     check_utf8(out, *threads)
     check_output(out, inputs, force=force)
+    check_outside(out, inputs)
     workers = workers or processors()
     if dry_run:
         plan = plan_pairs(threads, against, settings, workers=workers, memory_bytes=memory_bytes)

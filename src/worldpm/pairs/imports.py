@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.progress import track
 
 from worldpm.config import Settings
-from worldpm.errors import ConfigError, OutputExistsError
+from worldpm.errors import ConfigError
+from worldpm.outputs import check_outside
 from worldpm.pairs.hub import HubSet
 from worldpm.pairs.published import ABOUT, PUBLISHED
 from worldpm.pairs.split import Split, SplitSettings, split_of, unit_hash
@@ -142,11 +143,7 @@ def check_import(
 ) -> None:
     """ConfigError for an unknown set or rating, OutputExistsError for a `folder` inside `src`."""
     check_set(name, settings or ImportSettings())
-    if src.resolve() in folder.resolve().parents:
-        raise OutputExistsError(
-            f"{folder}: lies inside {src}, so that what is written would be read as part of the "
-            "set; give an -o elsewhere"
-        )
+    check_outside(folder, [src])
 
 
 def check_set(name: str, settings: ImportSettings) -> None:
