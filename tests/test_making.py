@@ -7,6 +7,7 @@ from worldpm.errors import (
     DataError,
     InterruptedRunError,
     OutputExistsError,
+    UnreadError,
     UnwrittenError,
 )
 from worldpm.making import fingerprint, making, partial_path
@@ -116,6 +117,7 @@ def test_force_starts_over_where_there_is_no_output(tmp_path, dump):
     [
         (DataError("bad dump"), False),
         (InterruptedRunError("x"), True),
+        (UnreadError("failing disk"), True),
         (UnwrittenError("disk full"), True),
         (ZeroDivisionError(), True),
         (KeyboardInterrupt(), True),

@@ -4,6 +4,8 @@ Raise a `WorldPMError` for what the user did, `assert` for what we did. A messag
 wrong, where, and what to do about it, in one sentence.
 """
 
+import errno
+
 
 class WorldPMError(Exception):
     """Something the user can mend; shown as one message, without a traceback (exit code 1)."""
@@ -13,6 +15,10 @@ class WorldPMError(Exception):
 
 class DataError(WorldPMError):
     """A file or row that cannot be read; the message names the file and the line or row."""
+
+
+class UnreadError(DataError):
+    """A file that cannot be read now (a failing disk, no memory); what it holds may be sound."""
 
 
 class ConfigError(WorldPMError):
@@ -56,3 +62,21 @@ class InterruptedRunError(WorldPMError):
     """Stopped by a signal after saving; the same command with `--resume` goes on (exit code 75)."""
 
     exit_code = 75
+
+
+# Of a file's own: it is not there, no file, or sends its reader to a place that it does not have.
+_OF_THE_FILE = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, None}
+
+
+def unread(path: object, error: BaseException) -> UnreadError | None:
+    """The error for a file that could not be read for no fault of its own, or None for its own.
+
+    Libraries raise an OSError without a number for what is damaged.
+    """
+    if isinstance(error, OSError) and error.errno not in _OF_THE_FILE:
+        reason = error.strerror or str(error)
+    elif isinstance(error, MemoryError):
+        reason = "no memory left"
+    else:
+        return None
+    return UnreadError(f"{path}: cannot be read now: {reason}; the same command goes on")

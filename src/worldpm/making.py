@@ -26,6 +26,7 @@ from worldpm.errors import (
     DataError,
     InterruptedRunError,
     OutputExistsError,
+    UnreadError,
     UnwrittenError,
     WorldPMError,
 )
@@ -43,7 +44,7 @@ from worldpm.work import Share
 PLAN, LOCK = "plan.json", "lock"
 EDGE_BYTES = 1 << 20
 # After these the same command may go on, as it may after a bug.
-KEPT = (InterruptedRunError, OutputExistsError, UnwrittenError)
+KEPT = (InterruptedRunError, OutputExistsError, UnreadError, UnwrittenError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,6 @@ class Making:
             raise InterruptedRunError(
                 f"{self.folder}: all shares are done; the same command without --shard finishes it"
             )
-        check_new(self.folder, force=self.force)  # another may have made it meanwhile
         self.out.mkdir(exist_ok=True)
         for cut_short in self.out.rglob(".*.tmp"):  # left by workers that were killed
             cut_short.unlink()
@@ -87,6 +87,7 @@ class Making:
             dropped=dropped,
             notes=notes,
         )
+        check_new(self.folder, force=self.force)  # another may have made it meanwhile
         if self.folder.exists():  # which takes time, and may be interrupted or refused
             shutil.rmtree(self.folder)
         (self.work / PLAN).unlink()  # from here on there is nothing to go on with
@@ -112,10 +113,10 @@ def making(
 
     With `force` an output that exists is replaced, and what is unfinished is begun again unless it
     has the same plan and an output to replace. What the user must mend (a WorldPMError inside the
-    block) removes it; an interruption, a bug and a full disk keep it. Raises OutputExistsError for
-    an output without `force`, also at the end, for a link, for one inside an input's folder, for an
-    unfinished one of another plan, and while another process makes the same; ConfigError for
-    `force` with a `share`.
+    block) removes it; an interruption, a bug, a full disk and an input that cannot be read now keep
+    it. Raises OutputExistsError for an output without `force`, also at the end, for a link, for one
+    inside an input's folder, for an unfinished one of another plan, and while another process makes
+    the same; ConfigError for `force` with a `share`.
     """
     if force and share:
         raise ConfigError("--force would remove what the other shares did; remove the output first")

@@ -33,7 +33,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from worldpm.errors import DataError, UnwrittenError
+from worldpm.errors import DataError, UnwrittenError, unread
 from worldpm.jsonfiles import json_bytes
 from worldpm.outputs import check_new, put_in_place
 from worldpm.records import Comparison, Thread
@@ -328,7 +328,8 @@ def read_parquet(path: Path, record_type: type[Comparison] | type[Thread]) -> It
                         ) from None
                     yield record
     except UNREADABLE as error:
-        raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
+        problem = DataError(f"{path}: cannot be read as Parquet: {error}")
+        raise unread(path, error) or problem from None
 
 
 def is_own_parquet(path: Path, record_type: type[Comparison] | type[Thread]) -> bool:

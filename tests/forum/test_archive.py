@@ -6,7 +6,7 @@ import py7zr
 import pytest
 from dumps import write_7z
 
-from worldpm.errors import DataError
+from worldpm.errors import DataError, UnreadError
 from worldpm.forum import archive
 from worldpm.forum.archive import feed_members
 
@@ -90,3 +90,16 @@ def test_an_error_of_the_callable_passes_through(tmp_path):
 
     with pytest.raises(DataError, match=r"^row 3 is bad$"):
         feed_members(write_7z(tmp_path / "s.7z", Posts=b"x"), {"Posts.xml": sink})
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), MemoryError()])
+def test_what_is_no_fault_of_the_archive_is_told_from_damage(tmp_path, monkeypatch, error):
+    """No user is sent to download again what a failing disk or a lack of memory kept from us."""
+    path = write_7z(tmp_path / "s.7z", Posts=b"x")
+
+    def fail(*arguments, **more):
+        raise error
+
+    monkeypatch.setattr(py7zr.SevenZipFile, "extract", fail)
+    with pytest.raises(UnreadError, match=r"s\.7z: cannot be read now: .*; the same command"):
+        read(path, "Posts.xml")

@@ -1,5 +1,7 @@
 """Folders of threads: whole or not at all, every row accounted for."""
 
+from pathlib import Path
+
 import pytest
 from dumps import (
     REDDIT,
@@ -13,11 +15,13 @@ from dumps import (
     write_lines,
 )
 
-from worldpm.errors import ConfigError, DataError, OutputExistsError
+from worldpm.errors import ConfigError, DataError, OutputExistsError, UnreadError
+from worldpm.forum import lines
 from worldpm.forum.build import build_threads
 from worldpm.forum.plain import PlainSettings
 from worldpm.forum.reading import ForumSettings
 from worldpm.forum.reddit import RedditSettings
+from worldpm.making import partial_path
 from worldpm.records import Thread
 from worldpm.store import read_artifact
 
@@ -153,6 +157,25 @@ def test_a_damaged_dump_leaves_no_shards_behind(tmp_path, reddit):
     with pytest.raises(DataError, match=r"RC_2021-06\.zst: cut short"):
         build_threads(reddit, tmp_path / "threads", forum="reddit", quiet=True)
     assert sorted(tmp_path.iterdir()) == sorted(reddit)
+
+
+def test_a_failing_disk_costs_no_work(tmp_path, reddit, monkeypatch):
+    """A dump that cannot be read now may be sound: the same call goes on with what was done."""
+    done = []
+
+    def unpacked(raw, suffix):
+        done.append(Path(raw.name).name)
+        if len(done) == 2:
+            raise OSError(5, "Input/output error")
+        return unpack(raw, suffix)
+
+    unpack = lines._unpacked
+    monkeypatch.setattr(lines, "_unpacked", unpacked)
+    with pytest.raises(UnreadError, match="cannot be read now: Input/output error; the same"):
+        build_threads(reddit, tmp_path / "threads", forum="reddit", quiet=True)
+    assert partial_path(tmp_path / "threads").exists()
+    build_threads(reddit, tmp_path / "threads", forum="reddit", quiet=True)
+    assert (len(done), done[1]) == (3, done[2])  # the first is not read again
 
 
 def test_communities_share_a_part(tmp_path, reddit):

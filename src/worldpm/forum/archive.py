@@ -3,7 +3,7 @@
     feed_members(Path("ai.stackexchange.com.7z"), {"Posts.xml": parser.feed})
 
 The archive is untrusted: names that escape, sizes that only a bomb has, truncation and damage
-end in a DataError that names the archive.
+end in a DataError that names the archive; of the kind UnreadError where it may be sound.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import py7zr
 from py7zr.io import Py7zIO, WriterFactory
 
-from worldpm.errors import DataError, WorldPMError
+from worldpm.errors import DataError, WorldPMError, unread
 
 # Stack Exchange dumps unpack to 3-10 times their size; 44 KB of bomb reached 6,841 times.
 MAX_RATIO = 200
@@ -109,6 +109,8 @@ def _opened(path: Path) -> Iterator[py7zr.SevenZipFile]:
         raise DataError(f"{path}: no such file; give the path of a dump") from None
     # A damaged header can make py7zr fail in any way at all (IndexError, struct.error, ...).
     except Exception as error:
+        if (problem := unread(path, error)) is not None:
+            raise problem from error
         reason = str(error) or type(error).__name__
         raise DataError(
             f"{path}: not a complete 7z archive ({reason}); download it again"

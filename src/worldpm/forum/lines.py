@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 
 import orjson
 
-from worldpm.errors import DataError
+from worldpm.errors import DataError, unread
 from worldpm.forum.archive import MAX_RATIO, RATIO_FLOOR_BYTES
 from worldpm.jsonfiles import valid_text
 from worldpm.work import pulse
@@ -50,7 +50,8 @@ def _unpacked(raw: IO[bytes], suffix: str) -> IO[bytes]:
 def chunks(path: Path, at: Callable[[int], None] = lambda position: None) -> Iterator[bytes]:
     """Yield the decompressed bytes of a file, piece by piece; `at` hears how far it is read.
 
-    Raises DataError for a file that is missing, cut short, damaged, or unpacks as only a bomb does.
+    Raises DataError for a file that is missing, cut short, damaged, or unpacks as only a bomb does;
+    UnreadError for one that may be sound.
     """
     total = 0
     try:
@@ -68,7 +69,11 @@ def chunks(path: Path, at: Callable[[int], None] = lambda position: None) -> Ite
                 yield chunk
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; give the path of a dump") from None
-    except (EOFError, zlib.error, lzma.LZMAError, zstd.ZstdError, OSError) as error:
+    except (
+        EOFError, MemoryError, OSError, lzma.LZMAError, zlib.error, zstd.ZstdError
+    ) as error:  # fmt: skip
+        if (problem := unread(path, error)) is not None:
+            raise problem from error
         reason = getattr(error, "strerror", None) or error
         raise DataError(
             f"{path}: cut short or damaged after {total:,} bytes ({reason}); download it again"

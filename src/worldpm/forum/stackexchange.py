@@ -22,7 +22,7 @@ from typing import Any
 
 import orjson
 
-from worldpm.errors import DataError
+from worldpm.errors import DataError, unread
 from worldpm.forum.archive import feed_members
 from worldpm.forum.markup import to_markdown
 from worldpm.forum.numbered import Seen, Votes
@@ -187,7 +187,8 @@ def _parse_file(path: Path, make: Callable[[str], Parser], site: _Site) -> None:
             while data := file.read(CHUNK_BYTES):
                 feed(data)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+        problem = DataError(f"{path}: cannot be read: {error.strerror}")
+        raise unread(path, error) or problem from None
     parser.close()
 
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from worldpm.errors import DataError
+from worldpm.errors import DataError, unread
 from worldpm.records import Comparison
 from worldpm.schema import SCHEMAS, to_table
 from worldpm.store import ROWS_PER_GROUP, whole_file
@@ -56,4 +56,5 @@ def read_compared(path: Path) -> Iterator[tuple[int, pa.Table]]:
                 yield start, pa.Table.from_batches([batch])
                 start += len(batch)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: cannot be read: {error}; --force starts over") from None
+        problem = DataError(f"{path}: cannot be read: {error}; --force starts over")
+        raise unread(path, error) or problem from None

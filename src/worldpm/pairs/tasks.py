@@ -19,7 +19,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from worldpm.errors import DataError
+from worldpm.errors import DataError, unread
 from worldpm.jsonfiles import read_object
 from worldpm.ledger import Lost, write_ledger
 from worldpm.pairs.arrays import read_array, write_array
@@ -241,4 +241,5 @@ def _keys(path: Path) -> Iterator[tuple[str, str]]:
                         raise DataError(f"{path}: a thread has no source or id; make it again")
                     yield source, name
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
+        problem = DataError(f"{path}: cannot be read as Parquet: {error}")
+        raise unread(path, error) or problem from None
