@@ -3,6 +3,7 @@
 import orjson
 import pytest
 
+from worldpm.cli.scoring import _weights_digest
 from worldpm.score import load
 
 ROWS = [
@@ -52,7 +53,8 @@ def test_rows_of_two_kinds_are_not_mixed(worldpm, rows_file, model, tmp_path, be
     engine = load(model).runner.engine
     partial = out.with_name(f".{out.name}.unfinished")
     partial.write_bytes(begun[0])
-    identity = {"model": "tiny", "trace": False, "engine": engine.name, "dtype": engine.dtype}
+    identity = {"model": "tiny", "weights": _weights_digest(str(model)), "trace": False,
+                "engine": engine.name, "dtype": engine.dtype}  # fmt: skip
     partial.with_name(f"{partial.name}.json").write_bytes(orjson.dumps(identity))
     flags = ["--best"] if best else []
     found = worldpm("score", rows_file, "-m", model, *flags, "--resume", "-o", out)
