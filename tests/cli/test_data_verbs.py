@@ -1,10 +1,14 @@
 """forum, pairs, import, export: whole artefacts by command, nothing overwritten, nothing lost."""
 
+import re
+
 import orjson
 import pytest
 from dumps import SITE, SITE_DROPPED, write_7z
 
-from worldpm.rows import read_comparisons
+from worldpm.records import Comparison
+from worldpm.rows import comparison_from_row, read_comparisons
+from worldpm.store import ArtifactWriter
 
 
 def test_dump_to_threads_to_pairs(worldpm, threads, tmp_path):
@@ -204,6 +208,21 @@ def test_export_trl_rows(worldpm, tmp_path):
     assert [(edge.margin, edge.weight) for edge in back[1:]] == [(None, 1), (3.0, 1), (None, 0.5)]
     said = worldpm("export", source, "--format", "trl", "-o", out, "--force")
     assert "left out: 1 comparisons without an edge" in said.err
+
+
+def test_an_export_of_ties_alone_says_that_it_is_empty(worldpm, tmp_path):
+    """A part without an edge has no row for TRL: on screen, in JSON and in the data card."""
+    data, out = tmp_path / "data", tmp_path / "out"
+    with ArtifactWriter(data, Comparison, kind="comparisons", settings={}) as writer:
+        for row_id in ("1", "2"):
+            row = {"prompt": "p", "replies": ["a", "b"]}
+            writer.add("train", comparison_from_row(row, where=row_id, default_id=row_id))
+    said = worldpm("export", data, "--format", "trl", "-o", out)
+    assert said.out == f"{out / 'train.jsonl'}: 0 rows\n"
+    card = (out / "README.md").read_text()
+    assert re.search(r"\| train *\| *2 *\| *0 *\|", card)
+    again = worldpm("export", data, "--format", "trl", "-o", out, "--force", "--json").json
+    assert (again["rows"], again["dropped"]) == ({"train": 0}, {"no_edge": 2})
 
 
 def test_a_file_of_another_form_is_no_folders_name(worldpm, data, tmp_path):

@@ -78,7 +78,7 @@ def export(
         return
     import orjson
 
-    rows, dropped = Counter[str](), Counter[str]()
+    rows, dropped = Counter(dict.fromkeys(parts, 0)), Counter[str]()
     with ExitStack() as stack:
         if not out.exists():
             stack.callback(_remove_empty, out)
