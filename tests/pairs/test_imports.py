@@ -61,6 +61,20 @@ def test_subsets_have_their_own_test_fractions_and_openings_stay_held_out(tmp_pa
     assert trained == {f"q{n}" for n in range(50, 100)}
 
 
+def test_what_is_left_out_neither_holds_out_nor_counts(tmp_path):
+    """A row of one text twice takes no opening from others; edges are of rows that stay."""
+    rows = [pair("q1", "held", chosen="same", rejected="same"), pair("q1", "free")]
+    rows += [pair("q2", "held"), pair("q3", "held")]
+    three = {"prompt": "q2", "replies": ["x", "x", "y"], "better": [[0, 1], [0, 2]]}
+    rows.append({**three, "subset": "free"})
+    src = write_pairs(tmp_path / "p.jsonl", rows)
+    settings = ImportSettings(test=0, validation=0, test_by_subset={"held": 1.0})
+    manifest = import_published("pairs", src, tmp_path / "out", settings, quiet=True)
+    assert manifest["dropped"] == {"identical_replies": 1, "opening_held_out": 1}
+    assert manifest["subsets"] == {"held": {"test": 2}, "free": {"train": 1}}
+    assert manifest["numbers"]["edges_between_identical_replies"] == 0
+
+
 def test_rows_read_are_comparisons_plus_dropped(tmp_path):
     """Identical replies hold no preference; edges between equal texts go, the rest stays."""
     rows = [

@@ -110,15 +110,15 @@ def import_published(
         by_source: dict[str, Counter[str]] = {}
         console = Console(stderr=True)
         for comparison in track(read(out.drop), f"import {name}", console=console, disable=quiet):
-            better = _decided(comparison)
-            if not better and (comparison.better or not settings.keep_ties):
-                out.drop("identical_replies" if comparison.better else "no_preference")
+            if (reason := _fault(comparison, settings)) is not None:
+                out.drop(reason)
                 continue
-            numbers["edges_between_identical_replies"] += len(comparison.better) - len(better)
             part = _split(comparison, settings)
             if held_out.get(opening(comparison), part) != part:
                 out.drop("opening_held_out")
                 continue
+            better = _decided(comparison)
+            numbers["edges_between_identical_replies"] += len(comparison.better) - len(better)
             comparison = replace(comparison, better=better)
             out.add(part, shuffled(comparison, settings.seed) if settings.shuffle else comparison)
             numbers["replies"] += len(comparison.replies)
@@ -227,6 +227,13 @@ def _decided(comparison: Comparison) -> tuple[Edge, ...]:
     return tuple(edge for edge in comparison.better if replies[edge.winner] != replies[edge.loser])
 
 
+def _fault(comparison: Comparison, settings: ImportSettings) -> str | None:
+    """Why a comparison is left out whatever its split, or None."""
+    if _decided(comparison) or (settings.keep_ties and not comparison.better):
+        return None
+    return "identical_replies" if comparison.better else "no_preference"
+
+
 def _split(comparison: Comparison, settings: ImportSettings) -> Split:
     fractions = SplitSettings(
         validation=settings.validation, test=settings.test, seed=settings.seed
@@ -238,11 +245,16 @@ def _split(comparison: Comparison, settings: ImportSettings) -> Split:
 def _held_out_openings(
     comparisons: Iterator[Comparison], settings: ImportSettings
 ) -> tuple[dict[str, Split], set[str]]:
-    """(openings that are held out, for test if any row of theirs is, names of the subsets)."""
+    """(openings that are held out, for test if any row of theirs is, names of the subsets).
+
+    A row that is left out holds none out.
+    """
     openings, subsets = dict[str, Split](), set[str]()
     for comparison in comparisons:
         if comparison.subset is not None:
             subsets.add(comparison.subset)
+        if _fault(comparison, settings) is not None:
+            continue
         part = _split(comparison, settings)
         if part == "test" or (part == "validation" and opening(comparison) not in openings):
             openings[opening(comparison)] = part
