@@ -1,6 +1,7 @@
 """Question and answer rows: grouped whatever their order, ids or none, JSON lines or CSV."""
 
 import csv
+import gzip
 import itertools
 import random
 from collections import Counter
@@ -81,6 +82,19 @@ def test_each_row_left_out_has_its_reason(tmp_path):
         assert thread.answers[0].votes == 3
 
 
+def test_ids_from_tables_with_gaps(tmp_path):
+    """12.0 is 12, as it is of votes; a float that stands for several integers is no id."""
+    threads, dropped = read(
+        tmp_path,
+        row("q", "a", 1.0, question_id=12.0, answer_id=3.0),
+        row("q", "b", 2, question_id=12, answer_id="4"),
+        row("q", "c", 2, question_id=2.0**53),
+        row("q", "d", 2, question_id=1.5),
+    )
+    assert [[post.id for post in thread.posts] for thread in threads] == [["12", "12/3", "12/4"]]
+    assert dropped == {"malformed_id": 2}
+
+
 def test_neither_order_nor_shards_matter(tmp_path):
     """Shuffled rows and any number of shards give the same threads."""
     rows = [row(f"q{n % 9}", f"a{n}", n % 5, question_id=n % 9) for n in range(60)]
@@ -104,10 +118,20 @@ def test_csv_gives_the_same_as_json_lines(tmp_path):
     assert read(tmp_path, path=path) == read(tmp_path, *rows)
 
 
+def test_csv_is_told_by_its_ending_in_any_case(tmp_path):
+    """As Windows names it, packed or not."""
+    text = "question,answer,upvotes\na,b,1\n"
+    (tmp_path / "Q.CSV").write_text(text)
+    (tmp_path / "Q.Csv.GZ").write_bytes(gzip.compress(text.encode()))
+    for name in ("Q.CSV", "Q.Csv.GZ"):
+        assert read(tmp_path, path=tmp_path / name) == read(tmp_path, row("a", "b", 1))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("question,reply\na,b\n", r"q\.csv: its head line lacks the columns answer, upvotes"),
+        ("question,answer,upvotes,url,url\na,b,1,x,y\n", r"q\.csv: .* column url more than once"),
         ("", r"q\.csv: its head line lacks"),
         ('question,answer,upvotes\na,"b"x,1\n', r"q\.csv:2: not valid CSV"),
         ('question,answer,upvotes\na,"b,1\n', r"q\.csv:2: not valid CSV"),

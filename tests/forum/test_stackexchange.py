@@ -11,7 +11,7 @@ from dumps import SITE, SITE_DROPPED, answer, document, question, row, write_7z
 
 from worldpm.errors import DataError
 from worldpm.forum import stackexchange
-from worldpm.forum.forums import read_threads
+from worldpm.forum.forums import group_dumps, read_threads
 from worldpm.forum.reading import ForumSettings, Reading
 from worldpm.forum.rowxml import RowParser
 
@@ -182,6 +182,16 @@ def test_broken_xml_is_an_error_with_file_and_member(tmp_path, data):
     """A Posts.xml cut short or garbled never passes as a smaller site."""
     with pytest.raises(DataError, match=r"s\.7z: Posts\.xml: .*(XML|hostile)"):
         read(write_7z(tmp_path / "s.7z", Posts=data))
+
+
+def test_tables_without_posts_are_no_dump(tmp_path):
+    """The largest site's votes alone would make an artefact of nothing."""
+    votes = write_7z(tmp_path / "big.org-Votes.7z", Votes=document(root="votes"))
+    with pytest.raises(DataError, match=r"one table of big\.org.*give big\.org-Posts\.7z too"):
+        group_dumps("stackexchange", [votes], ForumSettings())
+    posts = write_7z(tmp_path / "big.org-Posts.7z", Posts=document(question(1)))
+    (group,) = group_dumps("stackexchange", [votes, posts], ForumSettings())
+    assert set(group.paths) == {votes, posts}
 
 
 def test_missing_files_are_named(tmp_path):

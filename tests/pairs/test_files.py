@@ -43,9 +43,11 @@ def test_what_cannot_be_read_is_named(tmp_path):
 
 
 def test_json_lines_by_the_name_of_json(tmp_path):
-    """A .json file whose rows stand one a line is read as such, after a byte-order mark too."""
+    """A .json file of rows is a list or one a line, after a byte-order mark too."""
     path = tmp_path / "a.json"
     path.write_bytes(b'\xef\xbb\xbf {"n": 1}\n{"n": 2}\n')
+    assert [(number, row["n"]) for _, number, row in files.rows(path)] == [(1, 1), (2, 2)]
+    path.write_bytes(b'\xef\xbb\xbf[{"n": 1}, {"n": 2}]')
     assert [(number, row["n"]) for _, number, row in files.rows(path)] == [(1, 1), (2, 2)]
     path.write_text('{\n "n": 1\n}\n')
     with pytest.raises(DataError, match=r"a\.json:1: not valid JSON"):

@@ -139,7 +139,7 @@ def forum_of(name: str) -> Forum:
 def group_dumps(name: str, paths: Sequence[Path], settings: ForumSettings) -> list[Group]:
     """The dumps by the part that they make, in an order that is not that of `paths`.
 
-    Raises DataError for what is given twice.
+    Raises DataError for what is given twice, and for tables of a site without its posts.
     """
     forum = forum_of(name)
     parts: dict[str, list[Path]] = {}
@@ -153,6 +153,10 @@ def group_dumps(name: str, paths: Sequence[Path], settings: ForumSettings) -> li
         tables = [_table(name, path) for path in found]
         if forum.part is not None and len(set(tables)) < len(tables):
             raise DataError(f"{found[-1]}: {part} is given twice; give each dump once")
+        if name == "stackexchange" and not any(map(stackexchange.holds_posts, found)):
+            raise DataError(
+                f"{found[0]}: holds one table of {part}, not its posts; give {part}-Posts.7z too"
+            )
     return [_group(forum, part, parts[part], settings) for part in sorted(parts)]
 
 

@@ -44,9 +44,10 @@ class QuoraSettings(ForumSettings):
 def scatter(path: Path, settings: QuoraSettings, reading: Reading, shards: Shards) -> None:
     """Put each row of a file with those of its question, or drop it by its reason.
 
-    Raises DataError for files that cannot be read, and for a CSV without the needed columns.
+    Raises DataError for files that cannot be read, and for a CSV without the needed columns or with
+    one of its columns twice.
     """
-    csv_file = ".csv" in path.suffixes[-2:]
+    csv_file = ".csv" in map(str.lower, path.suffixes[-2:])
     for row in _csv_rows(path, reading.drop) if csv_file else json_rows(path, reading.drop):
         _scatter(row, settings, reading, shards)
 
@@ -55,7 +56,13 @@ def _csv_rows(path: Path, drop: Count) -> Iterator[dict[str, Any]]:
     csv.field_size_limit(MAX_LINE_BYTES)
     reader = csv.DictReader(text_lines(path), strict=True)
     try:
-        if missing := set(NEEDED) - set(reader.fieldnames or ()):
+        names = list(reader.fieldnames or ())
+        if doubled := [name for name in COLUMNS if names.count(name) > 1]:
+            raise DataError(
+                f"{path}: its head line has the column {doubled[0]} more than once; keep the one "
+                "that counts"
+            )
+        if missing := set(NEEDED) - set(names):
             raise DataError(
                 f"{path}: its head line lacks the columns {', '.join(sorted(missing))}; known are "
                 f"{', '.join(COLUMNS)}"

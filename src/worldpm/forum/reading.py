@@ -87,7 +87,12 @@ def votes_of(value: Any) -> int | str:
 
 
 def id_of(value: Any) -> str | None:
-    """A row's id as text, or None where it is neither a short text nor an integer."""
+    """A row's id as text, or None where it is neither a short text nor an integer.
+
+    Whole floats are integers, as far as floats tell these apart.
+    """
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not 0 < len(value) <= 200 or not value.isprintable():

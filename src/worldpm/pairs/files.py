@@ -16,6 +16,8 @@ from worldpm.errors import DataError
 from worldpm.records import Conversation, Message
 from worldpm.store import read_json_lines, read_parquet_rows
 
+_MARK = b"\xef\xbb\xbf"  # which Windows' editors put at the beginning
+
 
 def find(path: Path, *endings: str) -> list[Path]:
     """The file itself, or all files below the folder with one of the endings, in name order.
@@ -62,7 +64,7 @@ def _rows_of(file: Path) -> Iterator[tuple[int, Any]]:
         yield from read_parquet_rows(file)
     elif file.suffix == ".json" and not _begins_an_object(file):
         try:
-            values = orjson.loads(file.read_bytes())
+            values = orjson.loads(file.read_bytes().removeprefix(_MARK))
         except orjson.JSONDecodeError as error:
             raise DataError(f"{file}: not valid JSON: {error}") from None
         if not isinstance(values, list):
@@ -75,7 +77,7 @@ def _rows_of(file: Path) -> Iterator[tuple[int, Any]]:
 def _begins_an_object(file: Path) -> bool:
     """Whether a file named .json is JSON lines by another name, as SHP's are."""
     with file.open("rb") as opened:
-        return opened.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+        return opened.read(64).lstrip(_MARK + b" \t\r\n").startswith(b"{")
 
 
 def tab_separated(file: Path) -> Iterator[list[str]]:
