@@ -65,7 +65,11 @@ def _series(a1: int, b1: int, a2: int, b2: int) -> float:
         variance += 1 / a + 1 / (2 * a**2) + 1 / (6 * a**3)
         third -= sign * (1 / a**2 + 1 / a**3)
         fourth += 2 / a**3
-    skew, excess, z = third / variance**1.5, fourth / variance**2, -mean / sqrt(variance)
+    skew, excess, z = (
+        third / (variance * sqrt(variance)),
+        fourth / variance**2,
+        -mean / sqrt(variance),
+    )
     bend = (
         skew / 6 * (z**2 - 1)
         + excess / 24 * (z**3 - 3 * z)
