@@ -68,6 +68,12 @@ def test_points_far_off_are_counted():
     assert far(points) > far(points.without_highest(5))
 
 
+@pytest.mark.parametrize("changed", [{"alpha": 1e-5, "beta": 2e-5}, {"A": 0.0}, {"beta": 0.0}])
+def test_a_law_that_names_no_optimum_has_none(changed):
+    """Exponents near 0 lead beyond what a float holds; without a gain there is nothing to weigh."""
+    assert frontier({**BESIROGLU, **changed}, [5.76e23]) == []
+
+
 def test_the_frontier_is_the_lowest_loss_of_a_budget():
     """No other split of 6 N D reaches a lower loss; the exponents sum to one."""
     best = frontier(BESIROGLU, [5.76e23])[0]

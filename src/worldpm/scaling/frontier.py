@@ -7,10 +7,12 @@ b = alpha / (alpha + beta) and G = (alpha A / (beta B))^(1 / (alpha + beta)) (Ho
 equation 4).
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 FLOPS_PER_PARAM_AND_TOKEN = 6.0
+LARGEST_LOG = 700.0  # what exp still holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +34,22 @@ def exponents(values: Mapping[str, float]) -> tuple[float, float]:
 def frontier(values: Mapping[str, float], flops: Iterable[float]) -> list[Optimum]:
     """The optimum of each budget under E + A N^-alpha + B D^-beta; `values` by name.
 
-    `data` is in the unit of the points; if that is not tokens, `flops` is not FLOPs either.
+    A budget whose optimum no float can hold is left out: exponents near 0 name none. `data` is in
+    the unit of the points; if that is not tokens, `flops` is not FLOPs either.
     """
     alpha, beta = values["alpha"], values["beta"]
-    scale = (alpha * values["A"] / (beta * values["B"])) ** (1 / (alpha + beta))
+    gains = alpha * values["A"], beta * values["B"]
+    if min(gains) <= 0:  # one of them moves nothing
+        return []
+    scale = (math.log(gains[0]) - math.log(gains[1])) / (alpha + beta)
     for_size, for_data = exponents(values)
     found = []
     for budget in flops:
-        product = budget / FLOPS_PER_PARAM_AND_TOKEN
-        params, data = scale * product**for_size, product**for_data / scale
-        loss = values["E"] + values["A"] * params**-alpha + values["B"] * data**-beta
-        found.append(Optimum(budget, params, data, loss))
+        product = math.log(budget / FLOPS_PER_PARAM_AND_TOKEN)
+        params, data = scale + for_size * product, for_data * product - scale
+        if max(abs(params), abs(data)) > LARGEST_LOG:
+            continue
+        loss = values["E"] + values["A"] * math.exp(-alpha * params)
+        loss += values["B"] * math.exp(-beta * data)
+        found.append(Optimum(budget, math.exp(params), math.exp(data), loss))
     return found

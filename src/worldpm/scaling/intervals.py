@@ -178,7 +178,7 @@ def intervals(fit: Fit, draws: Draws, level: float = LEVEL) -> dict[str, Interva
 def _end(fit: Fit, place: int, way: float, critical: float, limits: Floats) -> float | None:
     """Where F first exceeds `critical` in one direction; None if it never does."""
     at, limit = float(fit.theta[place]), float(limits[int(way > 0), place])
-    error = float(np.sqrt(_covariance(fit)[place, place]))
+    error = float(np.sqrt(np.maximum(_covariance(fit)[place, place], 0.0)))
     if not np.isfinite(error) or error <= 0:
         error = 1e-9 + abs(at) * 1e-9
     error = min(error, 1.0)
