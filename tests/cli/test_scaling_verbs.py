@@ -39,8 +39,11 @@ def test_a_law_a_group(worldpm, table):
     one = ("--where", "suite=a", "--where", "params=1000000")
     assert worldpm("scaling", "fit", table, "--json", *one, *FAST).json["num_points"] == 12
     text = worldpm("scaling", "fit", table, "--form", "power", "--by", "suite", *FAST)
-    assert "power of a: a trend" in text.out
-    assert "alpha" in text.out
+    rows = [line.split() for line in text.out.splitlines() if " power " in line]
+    assert [row[0] for row in rows] == ["a", "b"]
+    for row, law in zip(rows, found.json["laws"], strict=True):
+        assert row[1:4] == [f"{law['trend']['p']:.2g}", f"{law['trend']['q']:.2g}", "power"]
+    assert text.out.count("alpha") == 2
 
 
 def test_a_group_without_a_law_is_named_and_the_others_are_fitted(worldpm, table):

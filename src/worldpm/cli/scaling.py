@@ -120,6 +120,8 @@ def fit(
     quiet: QuietFlag = False,
 ) -> None:
     """Fit a law and print each parameter with its 95 % interval."""
+    from worldpm.evals.multiple import benjamini_hochberg
+    from worldpm.report.scaling_tables import law_table, laws_table
     from worldpm.scaling.law import fit_law
 
     table = read(points, x, y, where, drop_highest)
@@ -145,15 +147,18 @@ def fit(
         raise DataError(f"none of {len(lacks)} groups by {', '.join(names)} has a law; {lacks[0]}")
     for each in lacks:
         say(f"no law of {each}", quiet=quiet)
+    if names:
+        q_values = benjamini_hochberg([law_json["trend"]["p"] for law_json in laws])
+        for law_json, q in zip(laws, q_values, strict=True):
+            law_json["trend"]["q"] = q
     if as_json:
         print_json(laws[0] if not names else {"laws": laws, "without": without})
         return
-    from worldpm.report.scaling_tables import law_table
-
+    stdout().print(laws_table(laws, names) if names else law_table(laws[0]))
     for law_json in laws:
-        stdout().print(law_table(law_json, [law_json[name] for name in names]))
+        whose = f"{', '.join(law_json[name] for name in names)}: " if names else ""
         for warning in law_json["warnings"]:
-            say(f"note: {warning}", quiet=quiet)
+            say(f"note: {whose}{warning}", quiet=quiet)
 
 
 @scaling_app.command("forecast")

@@ -1,7 +1,8 @@
 """A law as JSON -> a table of its parameters with intervals, for a terminal or a page.
 
-law_table(law)       ->  rich.Table
-parameter_cells(law) ->  [("alpha", "0.347", "0.316 to 0.376"), ...]
+law_table(law)             ->  rich.Table
+laws_table(laws, names)    ->  rich.Table, a row for each group of rows
+parameter_cells(law)       ->  [("alpha", "0.347", "0.316 to 0.376"), ...]
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,31 @@ def law_table(law: Mapping[str, Any], names: Sequence[str] = ()) -> Table:
     return table
 
 
+def laws_table(laws: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
+    """Each group's law on a row: shape, whether there is a trend, parameters with intervals."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for heading in ("p", "q"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("shape", "95 % intervals"):
+        table.add_column(heading, no_wrap=True)
+    for law in laws:
+        parameters = [
+            f"{name} {_shown(each['value'], 3)} "
+            f"[{_shown(each['low'], 3)}, {_shown(each['high'], 3)}]"
+            for name, each in law["parameters"].items()
+        ]
+        cells = [
+            *(law[name] for name in names), f"{law['trend']['p']:.2g}",
+            f"{law['trend']['q']:.2g}", law["form"], "\n".join(parameters),
+        ]  # fmt: skip
+        table.add_row(*map(Text, cells))
+    table.caption = Text("p: of no trend; q: the same among all groups (Benjamini-Hochberg)")
+    table.caption_justify = "left"
+    return table
+
+
 def parameter_cells(law: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Name, value and interval of each parameter; an end that is not settled says so."""
     return [
@@ -46,5 +72,5 @@ def trend_words(trend: Mapping[str, Any]) -> str:
     return f"{found} (p = {trend['p']:.2g})"
 
 
-def _shown(value: float | None) -> str:
-    return "no end" if value is None else f"{value:.4g}"
+def _shown(value: float | None, digits: int = 4) -> str:
+    return "no end" if value is None else f"{value:.{digits}g}"
