@@ -34,6 +34,14 @@ def test_sizes_that_differ_are_no_trend_with_data():
     assert not trend_test(points_of(value, data, params), seed=0).is_there
 
 
+def test_a_trend_with_size_is_not_looked_for_within_sizes():
+    """With --x params the sizes are the data: larger is better at one amount."""
+    params = np.repeat([1e6, 1e7, 1e8], 4)
+    value = np.repeat([0.7, 0.6, 0.5], 4) + 0.01 * np.random.default_rng(0).normal(size=12)
+    labels = tuple({} for _ in params)
+    assert trend_test(Points(params, params, value, None, labels, "params"), seed=0).is_there
+
+
 def drifting_runs(seed):
     """Eight runs without a trend in common, each drifting its own way."""
     rng = np.random.default_rng([3, seed])

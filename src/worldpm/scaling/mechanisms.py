@@ -19,8 +19,8 @@ import numpy as np
 from worldpm.errors import DataError
 from worldpm.scaling.shapes import Floats
 
-MEASURES = ("phi_length", "phi_marks", "chosen_longer_accuracy", "chosen_shorter_accuracy",
-            "style_gap")  # fmt: skip
+MEASURES = ("loss", "accuracy", "phi_length", "phi_marks", "chosen_longer_accuracy",
+            "chosen_shorter_accuracy", "style_gap")  # fmt: skip
 GAP = ("uncontrolled_loss", "controlled_loss")  # the first less the second: what style explains
 LEAST_RUNS = 6
 _DRAWS = 1000

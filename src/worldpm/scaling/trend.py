@@ -4,8 +4,9 @@ trend_test(points, seed=0)    ->  Trend(slope=-0.08, p=0.0005, how="points")
 
 The statistic is the sum of (log x - its mean) log y, each stratum with its own mean. Without a
 trend, the values of one model size could stand at any of its amounts of data, so they are exchanged
-among them ("points"). Points along a run are alike for other reasons, too; where there are six runs
-or more, the whole of each run's slope gets either sign instead ("runs").
+among them ("points"); a trend with size itself has one stratum. Points along a run are alike for
+other reasons, too; where there are six runs or more, the whole of each run's slope gets either sign
+instead ("runs").
 """
 
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ def trend_test(points: Points, *, seed: int, draws: int = DRAWS) -> Trend:
     by_runs = runs is not None and len(set(runs)) >= LEAST_RUNS
     if by_runs:
         strata = _places(np.asarray(runs))
-    elif points.params is not None:
+    elif points.params is not None and points.x != "params":
         strata = _places(points.params)
     else:
         strata = np.zeros(len(points), np.int64)
