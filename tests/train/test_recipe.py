@@ -50,6 +50,13 @@ def test_shipped_recipes_are_valid(path):
         ("model.dtype='float16'", "model.dtype"),
         ("model.frozen_layers=-1", "model.frozen_layers"),
         ("run.keep_checkpoints=0", "run.keep_checkpoints"),
+        ("seed=-1", "seed: input should be greater than or equal to 0"),
+        ("seed=99999999999999999999", "seed: input should be less than"),
+        ("loss.ties=1000", "loss.ties: input should be less than or equal to 100"),
+        ("optim.max_grad_norm=inf", "optim.max_grad_norm: input should be a finite number"),
+        ("run.checkpoint_every_seconds=inf", "input should be a finite number"),
+        ("run.frozen_cache_gigabytes=inf", "input should be a finite number"),
+        ("loss.attributes={helpfulness=nan}", "input should be a finite number"),
     ],
 )
 def test_wrong_settings_name_their_key(override, message):

@@ -6,7 +6,7 @@ is here and is recorded with the run.
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from worldpm.config import Settings
 
@@ -15,7 +15,13 @@ def _key(description: str, default: Any, **bounds: Any) -> Any:
     return Field(default=default, description=description, **bounds)
 
 
-class LoRASettings(Settings):
+class Group(Settings):
+    """A group of a recipe: its numbers are finite, for JSON, which records them, has no others."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class LoRASettings(Group):
     """Low-rank adaptation of the decoder's linear layers; rank 0 trains the weights themselves."""
 
     rank: int = _key("rank of the factors; 0 trains the weights themselves", 16, ge=0)
@@ -26,7 +32,7 @@ class LoRASettings(Settings):
     )
 
 
-class ModelSettings(Settings):
+class ModelSettings(Group):
     """Which head to train, on how much of the decoder, at what precision."""
 
     head: Literal["linear", "mlp"] = _key("the new head, where the base has none", "linear")
@@ -37,7 +43,7 @@ class ModelSettings(Settings):
     )
 
 
-class DataSettings(Settings):
+class DataSettings(Group):
     """How comparisons become batches."""
 
     epochs: int = _key("passes over the data", 1, ge=1)
@@ -53,7 +59,7 @@ class DataSettings(Settings):
     )
 
 
-class LossSettings(Settings):
+class LossSettings(Group):
     """What the scores are fitted to; `worldpm/train/loss.py` has the formulas and their sources."""
 
     kind: Literal["bradley-terry", "plackett-luce", "rao-kupper", "davidson", "regression"] = _key(
@@ -79,7 +85,10 @@ class LossSettings(Settings):
         "share of edges taken to be the wrong way round; bradley-terry only", 0.0, ge=0, lt=0.5
     )
     ties: float = _key(
-        "rao-kupper's threshold, davidson's ln nu: how near two scores make a tie", 0.5, gt=0
+        "rao-kupper's threshold, davidson's ln nu: how near two scores make a tie",
+        0.5,
+        gt=0,
+        le=100,
     )
     centring: float = _key(
         "weight of (winner's + loser's score)^2, which keeps scores about zero; TRL advises 0.01",
@@ -99,7 +108,7 @@ class LossSettings(Settings):
         return self
 
 
-class OptimSettings(Settings):
+class OptimSettings(Group):
     """AdamW; the paper's schedule is a warm-up ratio of 0.1, then constant (appendix A.3)."""
 
     lr: float = _key("learning rate after the warm-up", 3e-6, gt=0)
@@ -114,7 +123,7 @@ class OptimSettings(Settings):
     schedule: Literal["constant", "cosine"] = _key("what follows the warm-up", "constant")
 
 
-class RunSettings(Settings):
+class RunSettings(Group):
     """When to look, when to save, and how much memory frozen activations may keep."""
 
     validate_every_steps: int = _key("steps from one validation to the next", 50, ge=1)
@@ -134,7 +143,7 @@ class RunSettings(Settings):
     frozen_cache_gigabytes: float = _key("memory for outputs of frozen layers", 4.0, ge=0)
 
 
-class ParallelSettings(Settings):
+class ParallelSettings(Group):
     """How several processes share a run (torchrun says how many), and what `--dry-run` plans for.
 
     Nothing here decides the numbers beyond rounding: a run may go on with another layout.
@@ -157,10 +166,10 @@ class ParallelSettings(Settings):
     utilisation: float = _key("share of the peak that a plan's time assumes", 0.4, gt=0, le=1)
 
 
-class Recipe(Settings):
+class Recipe(Group):
     """A whole training run."""
 
-    seed: int = _key("the seed of all that is random", 0)
+    seed: int = _key("the seed of all that is random", 0, ge=0, lt=2**63)
     model: ModelSettings = ModelSettings()
     lora: LoRASettings = LoRASettings()
     data: DataSettings = DataSettings()
