@@ -9,6 +9,7 @@ from worldpm.errors import CheckpointError, ConfigError, DataError, OutputExists
 from worldpm.records import Comparison, Thread
 from worldpm.store import ArtifactWriter, file_sha256, part_path, write_records
 from worldpm.train import run as run_module
+from worldpm.train.loop import Watch
 from worldpm.train.run import train
 
 
@@ -55,6 +56,25 @@ def test_force_replaces_nothing_before_all_is_well(base, data, run, overrides, e
     with pytest.raises(error, match=message):
         go(base, data, run, *overrides, force=True)
     assert files(run) == before
+
+
+def test_force_through_a_link(base, data, run, tmp_path):
+    """Nothing of the earlier run is left for --resume, also where its folder is a link to one."""
+    (run / "checkpoints" / "step-00000009").mkdir(parents=True)
+    (run / "checkpoints" / "step-00000009" / "progress.json").write_text("{}")
+    (run / "metrics.jsonl").write_text('{"kind": "note", "note": "of the earlier run"}\n')
+    link = tmp_path / "link"
+    link.symlink_to(run)
+
+    def look(at):
+        left.extend(sorted(path.name for path in link.iterdir()))
+        return ()
+
+    left = []
+    go(base, data, link, force=True, watch=Watch(look, lambda counts, model: None))
+    assert left == ["metrics.jsonl", "run.json"]
+    assert "of the earlier run" not in (run / "metrics.jsonl").read_text()
+    assert link.is_symlink()
 
 
 def test_data_without_a_validation_part(base, run, tmp_path):

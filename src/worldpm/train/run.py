@@ -185,7 +185,15 @@ def _compared(recipe: object) -> object:
 
 
 def _begin_run(run: Path, identity: dict[str, Any]) -> None:
-    shutil.rmtree(run, ignore_errors=True)
+    """Remove what stands in the folder, which may be a link to one, and write run.json.
+
+    An earlier run's goes last: while anything else of it stands, --force may replace the folder.
+    """
+    for each in sorted(run.glob("*"), key=lambda each: each.name == "run.json"):
+        if each.is_dir() and not each.is_symlink():
+            shutil.rmtree(each)
+        else:
+            each.unlink()
     packages = ("worldpm", "torch", "tokenizers", "safetensors")
     record = {**identity, "versions": versions(*packages)}
     write_atomic(run / "run.json", orjson.dumps(record, option=orjson.OPT_INDENT_2))
