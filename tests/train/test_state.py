@@ -155,6 +155,42 @@ def test_unfinished_folders_are_not_checkpoints(run, tmp_path):
     assert not partial.exists()
 
 
+def test_what_kills_left_does_not_pile_up(run, tmp_path):
+    """Half-written folders of other steps go as well: a resumed run rarely saves the same ones."""
+    for step in (2, 5):
+        (tmp_path / "checkpoints" / f".step-{step:08d}.partial").mkdir(parents=True)
+    run.advance()
+    run.save()
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]
+
+
+def test_killed_while_a_step_is_saved_again(run, tmp_path, monkeypatch):
+    """The last step is saved more than once; the checkpoint before it is whole all the while."""
+    run.advance()
+    run.save(keep=1)
+    real, seen = state.shutil.rmtree, []
+
+    def killed(path, **flags):
+        seen.append(names(run))
+        return real(path, **flags)
+
+    monkeypatch.setattr(state.shutil, "rmtree", killed)
+    run.save(keep=1)
+    assert seen
+    assert all(standing == ["step-00000001"] for standing in seen)
+    assert names(run) == ["step-00000001"]
+    monkeypatch.setattr(state, "_sync", lambda path: None)
+
+    def refuse(self, target):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(state.Path, "rename", refuse)
+    with pytest.raises(WorldPMError, match="Input/output error"):
+        run.save(keep=1)
+    monkeypatch.undo()
+    assert Run(tmp_path).load()["step"] == 1
+
+
 def test_a_fallback_does_not_lose_the_new_ones(run, tmp_path):
     """After a fallback, a damaged later checkpoint is removed rather than kept as the newest."""
     for _ in range(2):

@@ -56,11 +56,13 @@ def save_checkpoint(
     """
     folder = run / "checkpoints" / f"step-{progress['step']:08d}"
     partial = folder.with_name(f".{folder.name}.partial")
+    replaced = folder.with_name(f".{folder.name}.replaced")
     tensors = _named(trained, optimizer)
     files: dict[str, Any] = {}
 
     def begin() -> None:
-        shutil.rmtree(partial, ignore_errors=True)
+        for cut_short in folder.parent.glob(".step-*"):  # of processes that were killed
+            shutil.rmtree(cut_short, ignore_errors=True)
         partial.mkdir(parents=True)
         check_space(run, num_bytes(tensors))
 
@@ -75,9 +77,12 @@ def save_checkpoint(
         (partial / PROGRESS).write_bytes(orjson.dumps(record))
         _sync(partial / PROGRESS)
         _sync(partial)
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():  # of the same step: it stands until the new one takes its name
+            shutil.rmtree(replaced, ignore_errors=True)
+            folder.rename(replaced)
         partial.rename(folder)
         _sync(folder.parent)
+        shutil.rmtree(replaced, ignore_errors=True)
 
     try:
         _together(ranks, begin if ranks.first else None)
