@@ -3,8 +3,10 @@
 import pytest
 import torch
 from checkpoints import LAYOUTS, read_state, write_layout, write_shards
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from worldpm.errors import CheckpointError
+from worldpm.model import checkpoint
 from worldpm.model.checkpoint import read_model
 from worldpm.model.weights import EMBEDDING, NORM, Weights
 
@@ -36,6 +38,28 @@ def test_pieces_make_the_whole(layout, shards, tmp_path):
     expected = read_model(weights.folder).state_dict()
     assert found.keys() == expected.keys() == weights.places.keys()
     assert all(torch.equal(found[name].float(), expected[name]) for name in expected)
+
+
+def test_values_are_looked_at_in_pieces(folder, monkeypatch):
+    """A table of embeddings may be half of a model: looking for NaN makes no copy as large."""
+
+    class Largest(TorchDispatchMode):
+        looked_at = 0
+
+        def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+            found = op(*args, **(kwargs or {}))
+            if isinstance(found, torch.Tensor) and found.dtype == torch.bool:
+                self.looked_at = max(self.looked_at, found.numel())
+            return found
+
+    weights = Weights(folder)
+    monkeypatch.setattr(checkpoint, "FINITE_PIECE", 1000, raising=False)
+    with Largest() as largest:
+        weights.read([EMBEDDING])
+    assert 0 < largest.looked_at <= 1000
+    rewrite(folder, lambda s: s[EMBEDDING][-1, -1].fill_(float("nan")))
+    with pytest.raises(CheckpointError, match="not finite"):
+        Weights(folder).read([EMBEDDING])
 
 
 def test_opening_reads_headers_only(folder, monkeypatch):

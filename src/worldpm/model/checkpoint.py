@@ -30,6 +30,7 @@ TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
 )  # fmt: skip
 CONTRACT = "worldpm.json"
+FINITE_PIECE = 1 << 20  # values that are looked at together
 SHARD_BYTES = 5_000_000_000  # of one file, as transformers shards
 IGNORED = ("lm_head.",)  # a causal model's output layer: the released files still hold it
 HEADS = {
@@ -138,13 +139,21 @@ def read_model(folder: Path, dtype: torch.dtype = torch.float32) -> PreferenceMo
     return model.eval().requires_grad_(False)
 
 
+def all_finite(tensor: Tensor) -> bool:
+    """Whether no value is infinite or NaN; a piece at a time, as torch takes memory of twice its
+    size, which would count for more than a layer where the tensor is a table of embeddings.
+    """
+    pieces = torch.split(tensor.reshape(-1), FINITE_PIECE)
+    return all(bool(piece.isfinite().all()) for piece in pieces)
+
+
 def check_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], folder: Path) -> None:
     """Raise CheckpointError unless `state` has the names and shapes of `expected`, all finite."""
     check_shapes({name: tuple(tensor.shape) for name, tensor in state.items()}, expected, folder)
     for name, tensor in state.items():
         if tensor.dtype not in DTYPES:
             raise CheckpointError(f"{folder}: {name} is {tensor.dtype}; give bf16 or float32")
-        if not tensor.isfinite().all():
+        if not all_finite(tensor):
             raise CheckpointError(f"{folder}: {name} has values that are not finite")
 
 

@@ -17,7 +17,7 @@ import torch
 from safetensors import safe_open
 
 from worldpm.errors import CheckpointError
-from worldpm.model.checkpoint import HEADS, head_kind, read_json
+from worldpm.model.checkpoint import HEADS, all_finite, head_kind, read_json
 from worldpm.model.config import ModelConfig
 from worldpm.model.contract import DTYPE_NAMES
 from worldpm.model.decoder import PreferenceModel, linear_head, mlp_head
@@ -259,7 +259,7 @@ def _check_values(places: Mapping[str, Stored]) -> Iterator[Check]:
                 if places[name].dtype not in DTYPE_NAMES:
                     continue
                 tensor = file.get_tensor(name)
-                if not tensor.isfinite().all():
+                if not all_finite(tensor):
                     count = int((~tensor.isfinite()).sum())
                     bad.append(f"{name} in {path.name} ({count:,} of {tensor.numel():,})")
                 elif name.endswith("weight") and name.startswith("score.") and not tensor.any():

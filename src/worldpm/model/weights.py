@@ -13,7 +13,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from worldpm.errors import CheckpointError
-from worldpm.model.checkpoint import IGNORED, check_shapes, head_of, read_config, weight_files
+from worldpm.model.checkpoint import (
+    IGNORED,
+    all_finite,
+    check_shapes,
+    head_of,
+    read_config,
+    weight_files,
+)
 from worldpm.model.decoder import PreferenceModel
 from worldpm.model.fingerprint import read_header
 
@@ -75,7 +82,7 @@ class Weights:
             except (SafetensorError, OSError) as error:
                 raise CheckpointError(f"{path}: damaged or cut short: {error}") from None
         for name, tensor in tensors.items():
-            if not tensor.isfinite().all():
+            if not all_finite(tensor):
                 raise CheckpointError(f"{self.folder}: {name} has values that are not finite")
         return tensors
 

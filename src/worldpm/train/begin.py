@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from worldpm.errors import CheckpointError, ConfigError
-from worldpm.model.checkpoint import architecture_of, read_config, weight_files
+from worldpm.model.checkpoint import all_finite, architecture_of, read_config, weight_files
 from worldpm.model.config import ModelConfig
 from worldpm.model.decoder import PreferenceModel
 from worldpm.model.fingerprint import stored_tensors
@@ -93,7 +93,7 @@ def place(model: PreferenceModel, base: Path, recipe: Recipe, ranks: Ranks = ALO
         if parameter.is_meta:
             stored = name.replace(".base.", ".")
             part = weights.rows(stored, rows_of(parameter))
-            if not part.isfinite().all():
+            if not all_finite(part):
                 raise CheckpointError(f"{base}: {stored} has values that are not finite")
             own = torch.empty(part.shape, dtype=parameter.dtype, device=device)
             state[name] = nn.Parameter(part_like(parameter, own.copy_(part)))
