@@ -17,6 +17,7 @@ class Recipe(Settings):
     name: str = "run"
     sources: tuple[str, ...] = ()
     limit: int | None = None
+    weights: dict[str, int] = Field(default={})
 
 
 def load(text, tmp_path, *overrides):
@@ -32,6 +33,14 @@ def test_file_and_overrides_in_order(tmp_path):
     )
     assert settings == Recipe(name="b", optim=Optim(lr=0.5, steps=4))
     assert load_settings(Recipe, None) == Recipe()
+
+
+def test_quoted_names_in_an_override(tmp_path):
+    """A name with dots, as a forum's source has, is quoted as in a file; others need no quotes."""
+    file = 'weights = {"ai.stackexchange.com" = 1}'
+    settings = load(file, tmp_path, 'weights."ai.stackexchange.com"=3', "weights.'b.c' = 2")
+    assert settings.weights == {"ai.stackexchange.com": 3, "b.c": 2}
+    assert load("", tmp_path, "weights.plain name=2").weights == {"plain name": 2}
 
 
 def test_override_values_are_toml_or_plain_text(tmp_path):

@@ -2,7 +2,8 @@
 
     settings = load_settings(TrainRecipe, Path("recipe.toml"), ["optim.lr=3e-6"])
 
-An unknown key is an error that names the nearest known one.
+An unknown key is an error that names the nearest known one. A name with dots in it is quoted as in
+TOML: `data.repeats."ai.stackexchange.com"=2`.
 """
 
 import difflib
@@ -69,13 +70,26 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
-    *groups, last = key.strip().split(".")
+    *groups, last = _names(key.strip())
     for group in groups:
         inner = values.setdefault(group, {})
         if not isinstance(inner, dict):
             raise ConfigError(f"--set {override!r}: {group!r} is a value, not a group of settings")
         values = inner
     values[last] = value
+
+
+def _names(key: str) -> list[str]:
+    """The names of a dotted key as TOML reads it: one that has dots itself stands in quotes."""
+    try:
+        inner: Any = tomllib.loads(f"{key} = 0")
+    except tomllib.TOMLDecodeError:
+        return key.split(".")
+    names = []
+    while isinstance(inner, dict):
+        ((name, inner),) = inner.items()
+        names.append(name)
+    return names
 
 
 def _known_keys(kind: type[BaseModel], prefix: str = "") -> list[str]:
