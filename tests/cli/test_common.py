@@ -89,6 +89,17 @@ def test_force_is_for_our_own_folders(tmp_path):
         check_output(link, [out], force=True)
 
 
+def test_no_folder_takes_the_place_of_a_link(tmp_path):
+    """It is said before anything is made, and what the link leads to stands."""
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "worldpm.json").write_text("{}")
+    (tmp_path / "link").symlink_to(tmp_path / "made")
+    check_output(tmp_path / "link", force=True)
+    with pytest.raises(OutputExistsError, match="is a link"), new_folder(tmp_path / "link"):
+        pytest.fail("hours of work were begun")
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["worldpm.json"]
+
+
 @pytest.mark.parametrize("make", [new_file, new_folder])
 def test_an_output_appears_whole_or_not_at_all(tmp_path, make):
     """Nothing of a block that fails stays, and what stood there still does."""

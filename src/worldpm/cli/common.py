@@ -252,7 +252,12 @@ def resumable_file(
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill that takes the name `path` if the block succeeds; `check_output` first."""
+    """A folder to fill that takes the name `path` if the block succeeds; `check_output` first.
+
+    Raises OutputExistsError for a link, whose place no finished folder can take.
+    """
+    if path.is_symlink():
+        raise OutputExistsError(f"{path}: is a link; give the folder that it leads to")
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
