@@ -4,11 +4,13 @@ import pytest
 import torch
 from tiny import metrics, small_model, tiny_base, toy_data, toy_recipe
 
+from worldpm.errors import UnwrittenError
 from worldpm.model.checkpoint import read_model
 from worldpm.records import Comparison
 from worldpm.score import load
 from worldpm.store import read_artifact
 from worldpm.tokens.tree import build_tree
+from worldpm.train import shelf as shelf_module
 from worldpm.train.frozen import Shelved
 from worldpm.train.run import train
 from worldpm.train.shelf import Shelf, frozen_digest, parts_of
@@ -66,6 +68,19 @@ def test_a_file_cut_short_is_made_again(tmp_path, keep):
     path.write_bytes(path.read_bytes()[:keep])
     assert torch.equal(Shelf(tmp_path, "a").get(parts_of(tree), lambda: value), value)
     assert torch.equal(Shelf(tmp_path, "a").get(parts_of(tree), forbidden), value)
+
+
+def test_a_full_disk(tmp_path, monkeypatch):
+    """It is one sentence, and no half file takes the rest of the disk."""
+
+    def full(file, array, **flags):
+        file.write(b"half")
+        raise OSError("192 requested and 4 written")  # numpy's own, without a number
+
+    monkeypatch.setattr(shelf_module.np, "save", full)
+    with pytest.raises(UnwrittenError, match=r"192 requested and 4 written.*--frozen-cache"):
+        Shelf(tmp_path, "a").get(parts_of(build_tree([[1, 2, 3]])), lambda: torch.randn(3, 16))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_runs_that_share_a_shelf_learn_the_same(tmp_path):

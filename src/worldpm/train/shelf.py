@@ -11,6 +11,7 @@ token at 576 dimensions, and its bits are those that were computed.
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from worldpm.errors import UnwrittenError
 from worldpm.model.decoder import PreferenceModel
 from worldpm.tokens.tree import TokenTree
 
@@ -54,12 +56,24 @@ class Shelf:
             return torch.from_numpy(np.load(path, allow_pickle=False))
         except (FileNotFoundError, ValueError, EOFError):
             value = compute()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        with partial.open("wb") as file:
-            np.save(file, value.detach().cpu().numpy(), allow_pickle=False)
-        partial.replace(path)
+        self._keep(path, value)
         return value
+
+    def _keep(self, path: Path, value: Tensor) -> None:
+        """UnwrittenError, and nothing half is left, where the disk does not take it."""
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                np.save(file, value.detach().cpu().numpy(), allow_pickle=False)
+            partial.replace(path)
+        except OSError as error:  # of a full disk numpy raises one without a number
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise UnwrittenError(
+                f"{self.folder}: outputs of frozen layers could not be kept "
+                f"({error.strerror or error}); free some space, or go on without --frozen-cache"
+            ) from error
 
     def _path(self, key: Sequence[NDArray[Any]]) -> Path:
         found = hashlib.sha256(self.identity.encode())
