@@ -1,14 +1,19 @@
 """The plan of a run: bytes add up by hand, the fewest nodes are the fewest, nothing is fetched."""
 
+import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny import tiny_base, toy_data, toy_recipe
+from tiny import tiny_base, toy_comparison, toy_data, toy_recipe
 
 from worldpm.config import load_settings
 from worldpm.errors import ConfigError
 from worldpm.model.checkpoint import read_config
 from worldpm.model.memory import free_bytes
+from worldpm.records import Comparison
+from worldpm.store import ArtifactWriter
+from worldpm.tokens.encode import Encoder
 from worldpm.train.begin import base_model
 from worldpm.train.examples import load_examples
 from worldpm.train.plan import Job, job_of, plan_training
@@ -95,8 +100,6 @@ def test_time_by_hand():
 def test_the_job_of_data(tmp_path):
     """Pairs as the batches will have them; tokens within what a rough count can be."""
     base, data = tiny_base(tmp_path / "base"), toy_data(tmp_path / "data")
-    from worldpm.tokens.encode import Encoder
-
     recipe = toy_recipe("data.epochs=3")
     job = job_of([data], recipe)
     examples, _ = load_examples([data], "train", Encoder.from_folder(base), recipe.data)
@@ -104,6 +107,26 @@ def test_the_job_of_data(tmp_path):
     assert job.pairs == pytest.approx(3 * sum(e.pairs for e in examples))
     tokens = 3 * sum(e.tree.tokens.size for e in examples)
     assert tokens / 3 < job.tokens < 3 * tokens
+
+
+@pytest.mark.parametrize("repeats", ["{}", "{a=3, b=0}"])
+def test_the_job_is_what_training_uses(tmp_path, repeats):
+    """Rows without an edge are in no batch, and a source is in an epoch as often as repeated."""
+    base, rng = tiny_base(tmp_path / "base"), random.Random(0)
+    with ArtifactWriter(tmp_path / "d", Comparison, kind="comparisons", settings={}) as writer:
+        for number in range(40):
+            row = toy_comparison(number, rng, "ab"[number % 2])
+            writer.add("train", replace(row, better=()) if number % 4 > 1 else row)
+    recipe = toy_recipe(f"data.repeats={repeats}")
+    encoder = Encoder.from_folder(base)
+    examples, dropped = load_examples([tmp_path / "d"], "train", encoder, recipe.data)
+    assert dropped == {"no_edge": 20}
+    often = [recipe.data.repeats.get(e.source, 1) for e in examples]
+    job = job_of([tmp_path / "d"], recipe)
+    assert job.comparisons == sum(often)
+    assert job.pairs == pytest.approx(
+        sum(n * e.pairs for n, e in zip(often, examples, strict=True))
+    )
 
 
 def test_this_machine(tmp_path):

@@ -107,31 +107,34 @@ class TrainingPlan:
 
 
 def job_of(folders: Sequence[Path], recipe: Recipe) -> Job:
-    """The training part of every folder: counts by its manifest, lengths by its first rows."""
-    comparisons = 0
-    tokens = pairs = longest = 0.0
+    """The training part of every folder: counts by its manifest, the rest by its first rows.
+
+    As in training, rows without an edge count nothing unless ratings are fitted, and a source as
+    often as the recipe repeats it.
+    """
+    comparisons = tokens = pairs = longest = 0.0
     for folder in folders:
         count = read_manifest(folder)["counts"].get("train", 0)
         if not count:
             continue
-        sample: list[Comparison] = list(islice(read_artifact(folder, Comparison, "train"), SAMPLE))
-        sample = [each for each in sample if each.better]
-        comparisons += count
-        if not sample:
-            continue
-        share = count / len(sample)
+        rows: list[Comparison] = list(islice(read_artifact(folder, Comparison, "train"), SAMPLE))
+        share = count / max(1, len(rows))
+        used = [each for each in rows if each.better or recipe.loss.attributes]
         _, counted = edge_weights(
-            [len(each.better) for each in sample],
-            [len(each.replies) for each in sample],
+            [max(1, len(each.better)) for each in used],
+            [len(each.replies) for each in used],
             recipe.data.weighting,
         )
-        pairs += share * sum(counted)
-        tokens += share * rough_tokens(sample)
-        alone = [Comparison(c.id, c.source, None, c.prompt, c.replies[:1], ()) for c in sample]
-        longest += count * rough_tokens(alone) / len(sample)
+        for each, own in zip(used, counted, strict=True):
+            often = share * recipe.data.repeats.get(each.source, 1)
+            alone = Comparison(each.id, each.source, None, each.prompt, each.replies[:1], ())
+            comparisons += often
+            tokens += often * rough_tokens([each])
+            pairs += often * own
+            longest += often * rough_tokens([alone])
     epochs = recipe.data.epochs
     mean = round(longest / comparisons) if comparisons else 0
-    return Job(comparisons, round(epochs * tokens), epochs * pairs, max(1, mean))
+    return Job(round(comparisons), round(epochs * tokens), epochs * pairs, max(1, mean))
 
 
 def plan_training(config: ModelConfig, recipe: Recipe, job: Job) -> TrainingPlan:
