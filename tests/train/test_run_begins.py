@@ -1,6 +1,7 @@
 """How a run begins: what is wrong is said before anything that stands there is touched."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from tiny import tiny_base, toy_data, toy_recipe
@@ -85,6 +86,19 @@ def test_data_without_a_validation_part(base, run, tmp_path):
     before = files(run)
     with pytest.raises(DataError, match="part 'validation' of the data: 1 d_has_no_validation"):
         go(base, [tmp_path / "d"], run, force=True)
+    assert files(run) == before
+
+
+def test_labels_of_validation_that_are_no_certainties(base, run, tmp_path):
+    """They would make nonsense of the objective by which the best checkpoint is chosen."""
+    for name, part, weight in (("t", "train", 0.5), ("v", "validation", 3.0)):
+        with ArtifactWriter(tmp_path / name, Comparison, kind="comparisons", settings={}) as writer:
+            for row in _rows(6):
+                edges = tuple(replace(edge, weight=weight) for edge in row.better)
+                writer.add(part, replace(row, better=edges))
+    before = files(run)
+    with pytest.raises(DataError, match="weighs 3, over 1, which is no certainty"):
+        go(base, [tmp_path / "t", tmp_path / "v"], run, "loss.soft_labels=true", force=True)
     assert files(run) == before
 
 

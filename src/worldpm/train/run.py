@@ -102,7 +102,8 @@ def train(
     goes_on = _check_run(run, identity, resume=resume, force=force)
     examples, dropped = load_examples(data, "train", encoder, recipe.data, attributes)
     validation, lost = load_sets(data, "validation", encoder, recipe.data, attributes)
-    check_labels(examples, recipe.loss)
+    for own in (examples, *validation.values()):
+        check_labels(own, recipe.loss)
     if attributes:
         start_at(model.score, examples)
     place(model, base, recipe, ranks)
