@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from safetensors.torch import load_file, save_file
 from tiny import tiny_base, toy_data, toy_recipe
 
 from worldpm.errors import CheckpointError, ConfigError, DataError, OutputExistsError
@@ -99,6 +100,21 @@ def test_labels_of_validation_that_are_no_certainties(base, run, tmp_path):
     before = files(run)
     with pytest.raises(DataError, match="weighs 3, over 1, which is no certainty"):
         go(base, [tmp_path / "t", tmp_path / "v"], run, "loss.soft_labels=true", force=True)
+    assert files(run) == before
+
+
+def test_a_tokenizer_of_another_model(data, run, tmp_path):
+    """Ids beyond the table of embeddings are told before the earlier run is replaced."""
+    base = tiny_base(tmp_path / "base")
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, "vocab_size": 100}))
+    state = load_file(base / "model.safetensors")
+    table = state["model.embed_tokens.weight"][:100].clone()
+    state = {**state, "model.embed_tokens.weight": table, "lm_head.weight": table.clone()}
+    save_file(state, base / "model.safetensors")
+    before = files(run)
+    with pytest.raises(CheckpointError, match="there are 100 embeddings; the tokenizer is of ano"):
+        go(base, data, run, force=True)
     assert files(run) == before
 
 

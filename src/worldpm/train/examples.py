@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worldpm.errors import DataError
+from worldpm.errors import CheckpointError, DataError
 from worldpm.records import Comparison, Edge
 from worldpm.store import read_artifact, read_manifest
 from worldpm.surface import FEATURES, PAPER, leads, relative, style_counts
@@ -164,6 +164,17 @@ def make_examples(
             id=comparison.id,
             style=_style(comparison, edges) if with_style else (),
         )
+
+
+def check_tokens(examples: Iterable[Example], vocab_size: int, base: Path) -> None:
+    """CheckpointError for a token that the base has no embedding of."""
+    for example in examples:
+        largest = int(example.tree.tokens.max())
+        if largest >= vocab_size:
+            raise CheckpointError(
+                f"{base}: the tokenizer makes the id {largest:,} of {example.source} {example.id}, "
+                f"and there are {vocab_size:,} embeddings; the tokenizer is of another model"
+            )
 
 
 def _style(comparison: Comparison, edges: Sequence[Edge]) -> tuple[tuple[float, float], ...]:

@@ -29,7 +29,7 @@ from worldpm.model.export import check_golden
 from worldpm.store import MANIFEST, file_sha256, part_files, read_manifest, versions, write_atomic
 from worldpm.tokens.encode import Encoder
 from worldpm.train.begin import DTYPES, outline, place, whole_model
-from worldpm.train.examples import load_examples, load_sets
+from worldpm.train.examples import check_tokens, load_examples, load_sets
 from worldpm.train.flops import matrix_rate
 from worldpm.train.heads import folded, keep_attributes, start_at
 from worldpm.train.loop import Watch, fit
@@ -104,6 +104,7 @@ def train(
     validation, lost = load_sets(data, "validation", encoder, recipe.data, attributes)
     for own in (examples, *validation.values()):
         check_labels(own, recipe.loss)
+        check_tokens(own, model.model.config.vocab_size, base)
     if attributes:
         start_at(model.score, examples)
     place(model, base, recipe, ranks)
