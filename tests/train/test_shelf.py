@@ -1,5 +1,7 @@
 """What is kept on disk is what was computed, for that tree and those layers and no others."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny import metrics, small_model, tiny_base, toy_data, toy_recipe
@@ -57,6 +59,16 @@ def test_other_layers_are_other_values(tmp_path, model):
         float(Shelf(tmp_path, frozen_digest(model, 1)).get(parts_of(tree), lambda: torch.ones(1)))
         == 1
     )
+
+
+@pytest.mark.parametrize("change", [{"rope_theta": 5e5}, {"rms_norm_eps": 1e-5}])
+def test_another_arithmetic_is_another_value(model, change):
+    """The same weights under another config.json are other layers."""
+    before = frozen_digest(model, 1)
+    model.model.config = replace(model.model.config, num_hidden_layers=7)
+    assert frozen_digest(model, 1) == before
+    model.model.config = replace(model.model.config, **change)
+    assert frozen_digest(model, 1) != before
 
 
 @pytest.mark.parametrize("keep", [0, 20, 200])

@@ -26,8 +26,16 @@ from worldpm.tokens.tree import TokenTree
 
 
 def frozen_digest(model: PreferenceModel, frozen_layers: int) -> str:
-    """The digest of the embeddings and the first `frozen_layers` layers: names, types, values."""
-    found = hashlib.sha256()
+    """The digest of the embeddings and the first `frozen_layers` layers: names, types, values.
+
+    And of what config.json says of their arithmetic and no tensor shows.
+    """
+    config = model.model.config
+    shown_by_none = (
+        config.num_attention_heads, config.num_key_value_heads, config.head_dim,
+        config.rms_norm_eps, config.rope_theta,
+    )  # fmt: skip
+    found = hashlib.sha256(repr(shown_by_none).encode())
     parts: list[tuple[str, nn.Module]] = [("embed_tokens", model.model.embed_tokens)]
     parts += [(f"layers.{i}", layer) for i, layer in enumerate(model.model.layers[:frozen_layers])]
     for part, module in parts:
