@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from safetensors.torch import load_file, save_file
-from tiny import tiny_base, toy_data, toy_recipe
+from tiny import metrics, tiny_base, toy_data, toy_recipe
 
 from worldpm.errors import CheckpointError, ConfigError, DataError, OutputExistsError
 from worldpm.records import Comparison, Thread
@@ -116,6 +116,23 @@ def test_a_tokenizer_of_another_model(data, run, tmp_path):
     with pytest.raises(CheckpointError, match="there are 100 embeddings; the tokenizer is of ano"):
         go(base, data, run, force=True)
     assert files(run) == before
+
+
+@pytest.mark.parametrize("how", ["resume", "force"])
+def test_one_process_trains_a_run(base, data, tmp_path, how):
+    """A second one, as of a job that was queued again, is refused, and the first ends well."""
+
+    def second(counts, model):
+        with pytest.raises(OutputExistsError, match="another process trains it just now"):
+            go(base, data, tmp_path / "run", **{how: True})
+        tried.append(counts["step"])
+
+    tried = []
+    go(base, data, tmp_path / "run", watch=Watch(lambda steps: (1,), second))
+    assert tried == [1]
+    steps = [row["step"] for row in metrics(tmp_path / "run", "step")]
+    assert steps == sorted(set(steps))
+    go(base, data, tmp_path / "run", **{how: True})  # nobody does any more
 
 
 def _rows(count):

@@ -11,7 +11,7 @@ RUN/model/          the whole model as a Hugging Face folder; its config.json me
 
 import shutil
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -115,7 +115,11 @@ def train(
         _begin_run(run, identity)
     ranks.barrier()
     logged = run if ranks.first else None
-    with RunLog(logged, quiet=quiet) as log, _stop_on_signals(ranks) as stop_requested:
+    with (
+        _held(logged),
+        RunLog(logged, quiet=quiet) as log,
+        _stop_on_signals(ranks) as stop_requested,
+    ):
         log.note(f"train: {len(examples)} comparisons; left out: {dict(dropped) or 'none'}")
         for name, held in validation.items():
             log.note(f"validation {name}: {len(held)} comparisons")
@@ -186,11 +190,34 @@ def _compared(recipe: object) -> object:
     return {**found, "parallel": None} if isinstance(found, dict) else found
 
 
+@contextmanager
+def _held(run: Path | None) -> Iterator[None]:
+    """Hold a run as the only process that trains it: two would mix their steps and checkpoints.
+
+    Raises OutputExistsError while another one does. It lets go with the process, however it ends.
+    """
+    if run is None or not (run / "run.json").is_file():
+        yield
+        return
+    with (run / "run.json").open("r+b") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ModuleNotFoundError:  # Windows
+            pass
+        except BlockingIOError:
+            raise OutputExistsError(f"{run}: another process trains it just now") from None
+        yield
+
+
 def _begin_run(run: Path, identity: dict[str, Any]) -> None:
     """Remove what stands in the folder, which may be a link to one, and write run.json.
 
     An earlier run's goes last: while anything else of it stands, --force may replace the folder.
     """
+    with _held(run):  # --force replaces no run under way
+        pass
     for each in sorted(run.glob("*"), key=lambda each: each.name == "run.json"):
         if each.is_dir() and not each.is_symlink():
             shutil.rmtree(each)
