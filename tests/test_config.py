@@ -35,6 +35,11 @@ def test_file_and_overrides_in_order(tmp_path):
     assert load_settings(Recipe, None) == Recipe()
 
 
+def test_a_file_of_windows(tmp_path):
+    """Its editors put a mark before the first line, and end lines in their own way."""
+    assert load('\ufeffname = "a"\r\nlimit = 3\r\n', tmp_path) == Recipe(name="a", limit=3)
+
+
 def test_quoted_names_in_an_override(tmp_path):
     """A name with dots, as a forum's source has, is quoted as in a file; others need no quotes."""
     file = 'weights = {"ai.stackexchange.com" = 1}'

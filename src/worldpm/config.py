@@ -38,7 +38,7 @@ def load_settings(
     if path is not None:
         where = str(path)
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such file; give the path of a recipe") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
