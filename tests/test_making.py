@@ -161,6 +161,21 @@ def test_two_at_once_do_not_mix(tmp_path, dump):
     assert (partial_path(folder) / "kept").exists()
 
 
+def test_a_share_that_fails_leaves_the_others_their_work(tmp_path, dump):
+    """What one cannot read does not remove the folder that another is writing to."""
+    folder = tmp_path / "out"
+
+    def fail_beside(made):
+        with pytest.raises(DataError), begin(folder, dump, share=(2, 2)):
+            raise DataError("a damaged row")
+        stop(made)
+
+    with pytest.raises(InterruptedRunError), begin(folder, dump, share=(1, 2)) as made:
+        fail_beside(made)
+    assert (partial_path(folder) / "kept").exists()
+    interrupt(folder, dump)  # the same plan, by one process: it goes on
+
+
 def test_existing_outputs_need_force_and_shares_refuse_it(tmp_path, dump):
     """Nothing is overwritten unasked, and no share removes what another did."""
     folder = tmp_path / "out"

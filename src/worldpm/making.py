@@ -114,9 +114,10 @@ def making(
     With `force` an output that exists is replaced, and what is unfinished is begun again unless it
     has the same plan and an output to replace. What the user must mend (a WorldPMError inside the
     block) removes it; an interruption, a bug, a full disk and an input that cannot be read now keep
-    it. Raises OutputExistsError for an output without `force`, also at the end, for a link, for one
-    inside an input's folder, for an unfinished one of another plan, and while another process makes
-    the same; ConfigError for `force` with a `share`.
+    it, and so does a share, beside which others may be at work. Raises OutputExistsError for an
+    output without `force`, also at the end, for a link, for one inside an input's folder, for an
+    unfinished one of another plan, and while another process makes the same; ConfigError for
+    `force` with a `share`.
     """
     if force and share:
         raise ConfigError("--force would remove what the other shares did; remove the output first")
@@ -135,7 +136,7 @@ def making(
         try:
             yield made
         except WorldPMError as error:
-            if not isinstance(error, KEPT):
+            if share is None and not isinstance(error, KEPT):
                 shutil.rmtree(partial, ignore_errors=True)
             raise
         if not (partial / PLAN).exists():
@@ -167,7 +168,7 @@ def _locked(folder: Path, partial: Path, force: bool, share: Share | None) -> It
         while True:
             partial.mkdir(parents=True, exist_ok=True)
             with (partial / LOCK).open("ab") as file:
-                if not _lock(file, shared=share is not None):
+                if not lock(file, shared=share is not None):
                     raise OutputExistsError(f"{folder}: is being made by another process just now")
                 # Whoever had the lock may have finished, and removed the file that we opened.
                 if _same_file(partial / LOCK, file):
@@ -183,7 +184,8 @@ def _same_file(path: Path, file: IO[bytes]) -> bool:
     return path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))
 
 
-def _lock(file: IO[bytes], *, shared: bool) -> bool:
+def lock(file: IO[bytes], *, shared: bool) -> bool:
+    """Whether the open file is now held, for as long as it is open; False while another has it."""
     try:
         import fcntl
     except ModuleNotFoundError:  # Windows
@@ -192,6 +194,8 @@ def _lock(file: IO[bytes], *, shared: bool) -> bool:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError:  # a file system without locks
+        return True
     return True
 
 

@@ -22,6 +22,7 @@ import orjson
 from worldpm.config import filled
 from worldpm.errors import CheckpointError, ConfigError, OutputExistsError, WorldPMError
 from worldpm.jsonfiles import read_object
+from worldpm.making import lock
 from worldpm.model.adapter import WEIGHTS, read_adapter, write_adapter
 from worldpm.model.allocator import keep_freed_memory
 from worldpm.model.checkpoint import weight_files, write_model
@@ -200,14 +201,8 @@ def _held(run: Path | None) -> Iterator[None]:
         yield
         return
     with (run / "run.json").open("r+b") as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ModuleNotFoundError:  # Windows
-            pass
-        except BlockingIOError:
-            raise OutputExistsError(f"{run}: another process trains it just now") from None
+        if not lock(file, shared=False):
+            raise OutputExistsError(f"{run}: another process trains it just now")
         yield
 
 
