@@ -37,7 +37,8 @@ def laws_table(laws: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table
     """Each group's law on a row: shape, whether there is a trend, parameters with intervals."""
     table = Table(box=box.SIMPLE_HEAD)
     for name in names:
-        table.add_column(name, overflow="fold")
+        words = (word for law in laws for word in law[name].split())
+        table.add_column(name, min_width=max(map(len, words), default=1))
     for heading in ("p", "q"):
         table.add_column(heading, justify="right", no_wrap=True)
     for heading in ("shape", "95 % intervals"):

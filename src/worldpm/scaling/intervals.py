@@ -14,7 +14,8 @@ where a bootstrap of the parameter itself would claim one; and a change of units
 
 Resampled are the residuals, not the points: a design of few sizes is kept. Where points belong to
 runs, the residuals of a run stay together and are multiplied by one random number (the wild cluster
-bootstrap; Webb's six points, of which few runs give many combinations). Otherwise each is drawn
+bootstrap; Webb's six points, of which few runs give many combinations); so do those of one draw of
+data where several sizes learnt from the same draws. Otherwise each is drawn
 from all ("residuals"), or, from 100 points up, gets a sign of its own ("signs"), which holds where
 noise is uneven or some points are off.
 """

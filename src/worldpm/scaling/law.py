@@ -6,7 +6,7 @@ law.warnings               ->  ("...",)
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -135,7 +135,10 @@ def fit_law(
             delta = JOINT_DELTA
         found = fit(FORMS[form], points.inputs(FORMS[form]), points.target, delta=delta)
     trend = choice.trend if choice is not None else trend_test(points, seed=seed)
-    draws = resample(found, points.runs, seed=seed, resamples=resamples, kind=by)
+    together = points.runs or points.shared_draws()
+    draws = resample(found, together, seed=seed, resamples=resamples, kind=by)
+    if points.runs is None and draws.how == "runs":
+        draws = replace(draws, how="draws")
     ends = intervals(found, draws)
     parameters = {
         name: Estimate(value, ends[name].low, ends[name].high)

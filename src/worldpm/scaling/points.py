@@ -41,6 +41,24 @@ class Points:
     def __len__(self) -> int:
         return len(self.value)
 
+    def shared_draws(self) -> tuple[str, ...] | None:
+        """The draw of data, an amount by a seed, of each point where sizes have the same ones.
+
+        None without sizes and seeds, and where a size has a draw twice or another's not.
+        """
+        if self.params is None or not all("seed" in labels for labels in self.labels):
+            return None
+        draws = tuple(
+            f"{amount:g}, {labels['seed']}"
+            for labels, amount in zip(self.labels, self.data, strict=True)
+        )
+        sizes: dict[float, list[str]] = {}
+        for size, draw in zip(self.params, draws, strict=True):
+            sizes.setdefault(float(size), []).append(draw)
+        first, *others = [sorted(own) for own in sizes.values()]
+        alike = bool(others) and all(own == first for own in others)
+        return draws if alike and len(set(first)) == len(first) else None
+
     @property
     def target(self) -> Floats:
         """log value, (n,)."""

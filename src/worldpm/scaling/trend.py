@@ -4,7 +4,9 @@ trend_test(points, seed=0)    ->  Trend(slope=-0.08, p=0.0005, how="points")
 
 The statistic is the sum of (log x - its mean) log y, each stratum with its own mean. Without a
 trend, the values of one model size could stand at any of its amounts of data, so they are exchanged
-among them ("points"); a trend with size itself has one stratum. Points along a run are alike for
+among them ("points"); a trend with size itself has one stratum. Where every size learnt from the
+same draws of data, an amount by a seed, sizes do not confirm each other: a draw that misleads one
+misleads all, so the means over sizes are exchanged ("draws"). Points along a run are alike for
 other reasons, too; where there are six runs or more, the whole of each run's slope gets either sign
 instead ("runs").
 """
@@ -47,20 +49,25 @@ def trend_test(points: Points, *, seed: int, draws: int = DRAWS) -> Trend:
     """
     x, y = np.log(points.data), points.target
     runs = points.runs
-    by_runs = runs is not None and len(set(runs)) >= LEAST_RUNS
-    if by_runs:
-        strata = _places(np.asarray(runs))
+    how = "points"
+    if runs is not None and len(set(runs)) >= LEAST_RUNS:
+        how, strata = "runs", _places(np.asarray(runs))
     elif points.params is not None and points.x != "params":
         strata = _places(points.params)
     else:
         strata = np.zeros(len(points), np.int64)
     x, y = _centred(x, strata), _centred(y, strata)
+    shared = points.shared_draws() if how == "points" else None
+    if shared is not None:
+        each = _places(np.asarray(shared))
+        x, y = (np.bincount(each, part) / np.bincount(each) for part in (x, y))
+        how, strata = "draws", np.zeros(len(x), np.int64)
     square = float(x @ x)
     if square < 1e-12 or not np.any(y):
-        return Trend(0.0, 1.0, "runs" if by_runs else "points")
+        return Trend(0.0, 1.0, how)
     rng = np.random.default_rng(seed)
     drawn: Floats = np.zeros(draws)
-    if by_runs:
+    if how == "runs":
         slopes = np.bincount(strata, x * y)
         drawn += rng.choice(np.array([-1.0, 1.0]), size=(draws, len(slopes))) @ slopes
     else:
@@ -70,7 +77,6 @@ def trend_test(points: Points, *, seed: int, draws: int = DRAWS) -> Trend:
     observed = float(x @ y)
     slack = 1e-12 * float(np.abs(x * y).sum())
     extreme = int((np.abs(drawn) >= abs(observed) - slack).sum())
-    how = "runs" if by_runs else "points"
     return Trend(observed / square, (1 + extreme) / (1 + draws), how)
 
 
