@@ -152,6 +152,8 @@ def run(env, tmp_path):
     folder = tmp_path / "page"
     folder.mkdir()
     (folder / "rewards.py").write_text(REWARDS.replace("{port}", str(port)))
+    (folder / "docs").mkdir()
+    (folder / "docs" / "data").symlink_to(ROOT / "docs" / "data")  # our own tables, for README
 
     def run_page(page, blocks):
         blocks = list(typed(page, blocks, port))

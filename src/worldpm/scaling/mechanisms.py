@@ -38,10 +38,11 @@ class Slope:
 def mechanisms(rows: Iterable[tuple[int, Mapping[str, str]]], *, seed: int) -> list[dict[str, Any]]:
     """Each suite's slope of each measure by data and, with two sizes, by size at equal data.
 
-    Least squares on log10; intervals are percentiles of fits to runs drawn with replacement. A
-    measure with fewer than six runs, the same data throughout, or sizes that grow as their data do,
-    has no slope and is left out. Raises DataError for a table without the columns, and for a cell
-    that is not a number.
+    Least squares on log10; intervals are percentiles of fits to runs drawn with replacement, those
+    of all sizes on the same draw of data together, since it misleads all of them alike. A measure
+    with fewer than six runs, the same data throughout, or sizes that grow as their data do, has no
+    slope and is left out. Raises DataError for a table without the columns, and for a cell that is
+    not a number.
     """
     suites: dict[str, list[Mapping[str, str]]] = {}
     for line, row in rows:
@@ -94,10 +95,10 @@ def _value(row: Mapping[str, str], measure: str) -> float | None:
 def _slopes(
     there: Sequence[tuple[Mapping[str, str], float]], seed: int
 ) -> tuple[Slope, Slope | None] | None:
-    runs = [row["run"] for row, _ in there]
-    names = sorted(set(runs))
-    if len(names) < LEAST_RUNS:
+    if len({row["run"] for row, _ in there}) < LEAST_RUNS:
         return None
+    drawn_as = _draws_of_data([row for row, _ in there])
+    names = sorted(set(drawn_as))
     columns = [np.ones(len(there)), *(_log10(there, name) for name in ("pairs", "params"))]
     if np.ptp(columns[1]) == 0:
         return None
@@ -106,7 +107,7 @@ def _slopes(
     inputs, values = np.stack(columns, axis=1), np.array([value for _, value in there])
     if np.linalg.matrix_rank(inputs) < inputs.shape[1]:
         return None
-    places = [np.flatnonzero(np.array(runs) == name) for name in names]
+    places = [np.flatnonzero(np.array(drawn_as) == name) for name in names]
     rng = np.random.default_rng(seed)
     drawn = []
     for _ in range(_DRAWS):
@@ -116,6 +117,15 @@ def _slopes(
     fitted, bounds = _fit(inputs, values), np.percentile(drawn, [2.5, 97.5], axis=0)
     slopes = [Slope(float(fitted[k]), *map(float, bounds[:, k])) for k in range(1, len(fitted))]
     return slopes[0], slopes[1] if len(slopes) > 1 else None
+
+
+def _draws_of_data(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """The draw of data, a run's last amount by its seed, of each row; without a seed its run."""
+    last: dict[str, float] = {}
+    for row in rows:
+        last[row["run"]] = max(last.get(row["run"], 0.0), float(row["pairs"]))
+    return [f"{last[row['run']]:g}, {row['seed']}" if row.get("seed") else row["run"]
+            for row in rows]  # fmt: skip
 
 
 def _log10(there: Sequence[tuple[Mapping[str, str], float]], name: str) -> Floats:
