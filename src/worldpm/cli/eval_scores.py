@@ -15,8 +15,6 @@ from typing import Any
 from worldpm.cli.common import say
 from worldpm.errors import DataError
 from worldpm.records import Comparison, Score
-from worldpm.rows import set_name
-from worldpm.store import read_json_lines
 
 MOST_SCORE = 1e100  # differences and sums of scores near 1e308 are beyond a float
 
@@ -99,6 +97,9 @@ def read_scores(path: Path) -> GivenScores:
     Raises DataError naming the line of a row without an id or without finite scores, and of one
     beyond `MOST_SCORE`.
     """
+    from worldpm.rows import set_name
+    from worldpm.store import read_json_lines
+
     rows: dict[str, list[tuple[Score, ...]]] = {}
     for number, row in read_json_lines(path):
         key, scores = _read(row, f"{path}:{number}")
