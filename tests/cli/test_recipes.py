@@ -1,8 +1,11 @@
 """Every recipe that is shipped loads, and its run can be planned."""
 
+import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
+from tiny import small_model
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 BASES = {"worldpm-1.5b": "qwen2.5-1.5b", "worldpm-7b": "qwen2.5-7b", "worldpm-72b": "qwen2.5-72b",
@@ -42,3 +45,22 @@ def test_fine_tunes_are_the_papers(worldpm, data, tmp_path, name, batch):
     recipe = worldpm(*command, "--dry-run", "--json").json["settings"]["recipe"]
     assert recipe["data"]["batch_pairs"] == batch
     assert recipe["data"]["epochs"] >= 2
+
+
+def test_a_small_vocabulary_is_learnt_from_comparisons(data, tmp_path, monkeypatch):
+    """So many tokens, control tokens and template as the base has them; a ladder's --base."""
+    from worldpm.tokens.encode import Encoder
+
+    path = RECIPES / "small_vocabulary.py"
+    spec = importlib.util.spec_from_file_location("small_vocabulary", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    base, out = small_model(tmp_path / "base"), tmp_path / "vocabulary"
+    monkeypatch.setattr(module, "fetch_base", lambda: base)
+    command = ["small_vocabulary.py", str(data), "-o", str(out), "--size", "300"]
+    monkeypatch.setattr(sys, "argv", command)
+    module.main()
+    small, whole = Encoder.from_folder(out), Encoder.from_folder(base)
+    assert 260 < small.vocab_size <= 300
+    assert small.vocab_size != whole.vocab_size
+    assert small.template.hash == whole.template.hash

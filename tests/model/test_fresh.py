@@ -64,8 +64,8 @@ def test_the_vocabulary_is_the_tokenizers(tokenizer, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "millions"),
-    [("ladder-1m", 1.1), ("ladder-3m", 3.15), ("ladder-10m", 9.96), ("ladder-28m", 28.2),
-     ("qwen2.5-1.5b", 1310), ("qwen2.5-7b", 6526), ("qwen2.5-72b", 70215)],
+    [("ladder-200k", 0.201), ("ladder-1m", 1.1), ("ladder-3m", 3.15), ("ladder-10m", 9.96),
+     ("ladder-28m", 28.2), ("qwen2.5-1.5b", 1310), ("qwen2.5-7b", 6526), ("qwen2.5-72b", 70215)],
 )  # fmt: skip
 def test_shipped_shapes_have_the_sizes_in_their_names(name, millions):
     """Parameters without embeddings; the 72B one is the released checkpoint's."""
