@@ -100,3 +100,12 @@ def test_sizes_that_grow_as_their_data_do_have_no_slopes():
     """What is the data's doing and what the size's cannot be told, so nothing is said."""
     rows = [(line, {**row, "params": str(50 * float(row["pairs"]))}) for line, row in table()]
     assert mechanisms(rows, seed=0) == []
+
+
+def test_runs_on_fewer_than_six_draws_of_data_have_no_slope():
+    """Six runs of three sizes on two draws, an amount by a seed, are two; without seeds six."""
+    rows = table(sizes=(1e6, 1e7, 1e8))
+    few = [(line, row) for line, row in rows if row["run"].split("-")[1] in {"0", "11"}]
+    assert len(few) == 6
+    assert mechanisms(few, seed=0)
+    assert mechanisms([(line, {**row, "seed": "0"}) for line, row in few], seed=0) == []

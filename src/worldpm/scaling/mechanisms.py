@@ -40,7 +40,7 @@ def mechanisms(rows: Iterable[tuple[int, Mapping[str, str]]], *, seed: int) -> l
 
     Least squares on log10; intervals are percentiles of fits to runs drawn with replacement, those
     of all sizes on the same draw of data together, since it misleads all of them alike. A measure
-    with fewer than six runs, the same data throughout, or sizes that grow as their data do, has no
+    with fewer than six draws, the same data throughout, or sizes that grow as their data do, has no
     slope and is left out. Raises DataError for a table without the columns, and for a cell that is
     not a number.
     """
@@ -95,10 +95,10 @@ def _value(row: Mapping[str, str], measure: str) -> float | None:
 def _slopes(
     there: Sequence[tuple[Mapping[str, str], float]], seed: int
 ) -> tuple[Slope, Slope | None] | None:
-    if len({row["run"] for row, _ in there}) < LEAST_RUNS:
-        return None
     drawn_as = _draws_of_data([row for row, _ in there])
     names = sorted(set(drawn_as))
+    if len(names) < LEAST_RUNS:
+        return None
     columns = [np.ones(len(there)), *(_log10(there, name) for name in ("pairs", "params"))]
     if np.ptp(columns[1]) == 0:
         return None
